@@ -1,0 +1,128 @@
+import { fromNumbers, viewAs, type DType, type TypedArray } from './dtype.ts'
+import { SlipwayError } from './errors.ts'
+import type { Attributes, Op, WeightRole } from './op.ts'
+import { plan, type Program, type Step } from './program.ts'
+import { byteLengthOf, sizeOf, Tensor, type Layout, type Spec, type Storage } from './tensor.ts'
+
+/**
+ * What a device must do; everything else (recording, planning, shapes) is done once in `Device`.
+ *
+ * - Memory is untyped. `allocate` gives zeroed bytes, aligned for every dtype; it is freed when no longer referenced.
+ * - `write` and `read` copy; a read sees everything that earlier runs wrote.
+ * - `run` executes the steps as if one after another and resolves when the results are in memory. It may overlap steps
+ *   between two barriers. On failure it rejects and the contents of outputs are undefined; the device stays usable.
+ * - `supports` tells whether `run` accepts the op; a step with an unsupported op never reaches `run`.
+ * - `pack` may store a weight in a layout of its own; absent, weights are stored by rows.
+ */
+export interface Backend {
+  readonly name: string
+  allocate(byteLength: number): Storage
+  write(storage: Storage, bytes: Uint8Array): void
+  read(storage: Storage, byteOffset: number, byteLength: number): Promise<Uint8Array>
+  run(program: Program): Promise<void>
+  supports(op: Op): boolean
+  pack?(role: WeightRole, parts: readonly Uint8Array[], spec: Spec): { storage: Storage; layout: Layout } | undefined
+  close(): void
+}
+
+/** Records ops and hands them to a backend as one program. Not shared between threads. */
+export class Device {
+  readonly #backend: Backend
+  #steps: Step[] = []
+
+  constructor(backend: Backend) {
+    this.#backend = backend
+  }
+
+  get name(): string {
+    return this.#backend.name
+  }
+
+  /** A resident tensor holding `values` (numbers are rounded to `dtype`). */
+  tensor(values: ArrayLike<number> | TypedArray, shape: readonly number[], dtype: DType): Tensor {
+    const data = fromNumbers(dtype, values)
+    return this.#resident(bytesOfArray(data), { shape, dtype })
+  }
+
+  /** A resident tensor over already encoded elements. */
+  fromBytes(bytes: Uint8Array, shape: readonly number[], dtype: DType): Tensor {
+    return this.#resident(bytes, { shape, dtype })
+  }
+
+  #resident(bytes: Uint8Array, spec: Spec): Tensor {
+    if (bytes.byteLength !== byteLengthOf(spec))
+      throw new SlipwayError('internal', `${bytes.byteLength} bytes given for a ${spec.dtype} tensor [${spec.shape}]`)
+    const storage = this.#backend.allocate(bytes.byteLength)
+    this.#backend.write(storage, bytes)
+    return new Tensor(this, spec, { storage })
+  }
+
+  /** A resident tensor of zeros, such as a KV cache. */
+  zeros(shape: readonly number[], dtype: DType): Tensor {
+    const spec = { shape, dtype }
+    return new Tensor(this, spec, { storage: this.#backend.allocate(byteLengthOf(spec)) })
+  }
+
+  /** A weight [N, K] whose rows are those of `parts` one after another, packed as the device likes it for `role`. */
+  weight(role: WeightRole, parts: readonly Uint8Array[], shape: readonly number[], dtype: DType): Tensor {
+    const spec = { shape, dtype }
+    const given = parts.reduce((sum, part) => sum + part.byteLength, 0)
+    if (given !== byteLengthOf(spec))
+      throw new SlipwayError('internal', `${given} bytes given for a ${dtype} weight [${shape}]`)
+    const packed = this.#backend.pack?.(role, parts, spec)
+    if (packed) return new Tensor(this, spec, packed)
+    return this.#resident(parts.length === 1 ? parts[0]! : concatBytes(parts), spec)
+  }
+
+  /** Records one op; shapes are checked now, values are computed by the next `run`. */
+  record(op: Op, inputs: readonly (Tensor | undefined)[], attributes: Attributes): readonly Tensor[] {
+    if (!this.#backend.supports(op))
+      throw new SlipwayError('unsupported', `device ${this.name} has no op ${op.name}`, { op: op.name })
+    const foreign = inputs.find((tensor) => tensor && tensor.device !== this)
+    if (foreign) throw new SlipwayError('internal', `${op.name}: an input lives on ${foreign.device.name}`)
+    const outputs = op.infer(inputs, attributes).map((spec) => new Tensor(this, spec))
+    this.#steps.push({ op, inputs, outputs, attributes })
+    return outputs
+  }
+
+  /** Runs everything recorded since the last run. `outputs` stay readable; all other results are gone afterwards. */
+  async run(outputs: readonly Tensor[]): Promise<Program> {
+    const steps = this.#steps
+    this.#steps = []
+    for (const { base } of outputs) base.storage ??= this.#backend.allocate(byteLengthOf(base))
+    const program = plan(steps)
+    await this.#backend.run(program)
+    return program
+  }
+
+  /** Forgets what was recorded, after an error between `record` and `run`. */
+  discard(): void {
+    this.#steps = []
+  }
+
+  /** The elements of a resident tensor, copied. */
+  async read(tensor: Tensor): Promise<TypedArray> {
+    if (!tensor.storage || tensor.base !== tensor || tensor.layout !== 'row')
+      throw new SlipwayError('internal', 'only whole tensors that a run has kept can be read')
+    const bytes = await this.#backend.read(tensor.storage, 0, byteLengthOf(tensor))
+    return viewAs(tensor.dtype, bytes, sizeOf(tensor))
+  }
+
+  close(): void {
+    this.#backend.close()
+  }
+}
+
+export function bytesOfArray(data: TypedArray): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+}
+
+function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
+  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0))
+  let at = 0
+  for (const part of parts) {
+    out.set(part, at)
+    at += part.byteLength
+  }
+  return out
+}

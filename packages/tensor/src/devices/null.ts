@@ -1,0 +1,59 @@
+import { Device, type Backend } from '../device.ts'
+import type { Cost } from '../op.ts'
+import type { Program } from '../program.ts'
+import type { Storage } from '../tensor.ts'
+
+/** What a program would cost. */
+export interface Totals extends Cost {
+  readonly steps: number
+  readonly barriers: number
+  readonly arenaBytes: number
+}
+
+/** Plans and counts, computes nothing: memory and work of a model without running it. */
+class NullBackend implements Backend {
+  readonly name = 'null'
+  totals: Totals = { steps: 0, barriers: 0, arenaBytes: 0, flops: 0, bytes: 0 }
+  /** Bytes of weights, caches and inputs asked for so far. */
+  residentBytes = 0
+
+  allocate(byteLength: number): Storage {
+    this.residentBytes += byteLength
+    return { byteLength }
+  }
+
+  write(): void {}
+
+  read(_storage: Storage, _byteOffset: number, byteLength: number): Promise<Uint8Array> {
+    return Promise.resolve(new Uint8Array(byteLength))
+  }
+
+  supports(): boolean {
+    return true
+  }
+
+  run(program: Program): Promise<void> {
+    this.totals = countProgram(program)
+    return Promise.resolve()
+  }
+
+  close(): void {}
+}
+
+/** Sums the declared costs of all steps. */
+export function countProgram(program: Program): Totals {
+  let flops = 0
+  let bytes = 0
+  for (const { op, inputs, outputs, attributes } of program.steps) {
+    const cost = op.cost(inputs, outputs, attributes)
+    flops += cost.flops
+    bytes += cost.bytes
+  }
+  const barriers = program.barriers.filter(Boolean).length
+  return { steps: program.steps.length, barriers, arenaBytes: program.arenaBytes, flops, bytes }
+}
+
+export function nullDevice(): { device: Device; counted: { readonly totals: Totals; readonly residentBytes: number } } {
+  const backend = new NullBackend()
+  return { device: new Device(backend), counted: backend }
+}

@@ -1,0 +1,82 @@
+import { expectInput, expectShape, type Op } from '../op.ts'
+import { byteLengthOf, rowsOf, type Tensor } from '../tensor.ts'
+import { CaseRandom } from './random.ts'
+
+/** A weight [N, K] and what belongs to it: one scale per output for i8, an optional bias, both f32 [N]. */
+export interface LinearWeight {
+  readonly weight: Tensor
+  readonly scale?: Tensor
+  readonly bias?: Tensor
+}
+
+/**
+ * [R, K] x [N, K] -> [R, N]: y = (x . w) * scale + bias, activations and sums in f32.
+ * Every output is one sum over k in ascending order, which is what makes a row independent of its batch.
+ */
+export const linearOp: Op = {
+  name: 'linear',
+  inputs: ['x', 'weight', 'scale?', 'bias?'],
+  attributes: [],
+  rowInputs: [0],
+  tolerance: { absolute: 1e-4, relative: 1e-4 },
+  infer([x, weight, scale, bias]) {
+    const a = expectInput('linear', x, 'x', 2, 'f32')
+    const w = expectInput('linear', weight, 'weight', 2, 'f32', 'bf16', 'f16', 'i8')
+    expectShape('linear', a.shape[1] === w.shape[1], `x is [${a.shape}] and the weight [${w.shape}]`)
+    expectShape(
+      'linear',
+      (w.dtype === 'i8') === (scale !== undefined),
+      'an i8 weight comes with scales, others without',
+    )
+    for (const vector of [scale, bias])
+      expectShape('linear', vector === undefined || vector.shape[0] === w.shape[0], `a vector is not [${w.shape[0]}]`)
+    return [{ shape: [a.shape[0]!, w.shape[0]!], dtype: 'f32' }]
+  },
+  reference([x, weight, scale, bias], [out]) {
+    const rows = Array.from({ length: x!.rows }, (_, r) => x!.row(r))
+    const w = new Float64Array(weight!.cols)
+    for (let n = 0; n < weight!.rows; n++) {
+      weight!.row(n, w)
+      const factor = scale ? scale.item(n) : 1
+      const shift = bias ? bias.item(n) : 0
+      for (const [r, row] of rows.entries()) {
+        let sum = 0
+        for (let k = 0; k < w.length; k++) sum += row[k]! * w[k]!
+        out!.set(r, n, sum * factor + shift)
+      }
+    }
+  },
+  cost([x, weight], [out]) {
+    const flops = 2 * rowsOf(x!) * weight!.shape[0]! * weight!.shape[1]!
+    return { flops, bytes: byteLengthOf(x!) + byteLengthOf(weight!) + byteLengthOf(out!) }
+  },
+  cases() {
+    const random = new CaseRandom(3)
+    const sizes = [
+      [1, 1, 1],
+      [1, 48, 200],
+      [2, 33, 31],
+      [3, 64, 64],
+      [5, 97, 33],
+      [7, 128, 96],
+      [17, 40, 65],
+      [64, 257, 130],
+    ]
+    return sizes.flatMap(([rows, k, n]) =>
+      (['f32', 'bf16', 'f16', 'i8'] as const).map((dtype) => ({
+        label: `${rows}x${k} by ${n} ${dtype}`,
+        inputs: [
+          random.normal([rows!, k!]),
+          dtype === 'i8' ? random.integers([n!, k!], 128, 'i8', 'linear') : random.normal([n!, k!], dtype, 1, 'linear'),
+          dtype === 'i8' ? random.normal([n!], 'f32', 0.01) : undefined,
+          n! % 2 ? random.normal([n!]) : undefined,
+        ],
+        attributes: {},
+      })),
+    )
+  },
+}
+
+export function linear(x: Tensor, { weight, scale, bias }: LinearWeight): Tensor {
+  return x.device.record(linearOp, [x, weight, scale, bias], {})[0]!
+}

@@ -1,0 +1,279 @@
+import { expectInput, expectShape, type Op, type OpCase } from '../op.ts'
+import { sizeOf, type Tensor } from '../tensor.ts'
+import { expNegative, uniform } from './exact-math.ts'
+import { CaseRandom, given } from './random.ts'
+
+/**
+ * Changes logits [R, V] in place where a request asks for it. Row r owns entries rowStarts[r] .. rowStarts[r+1] - 1, each
+ * naming one token once: how often it was generated, whether it stands in the prompt (0/1), and a bias. Per entry, in
+ * this order: repetition penalty over prompt and output (Keskar et al. 2019), frequency and presence penalties over
+ * the output (OpenAI), bias (-Infinity bans). `penalties` [R, 3] = repetition, frequency, presence.
+ */
+export const adjustLogitsOp: Op = {
+  name: 'adjustLogits',
+  inputs: ['logits', 'rowStarts', 'tokens', 'counts', 'inPrompt', 'bias', 'penalties'],
+  attributes: [],
+  rowInputs: [],
+  updates: [0],
+  tolerance: { absolute: 0, relative: 0 },
+  infer([logits, rowStarts, tokens, counts, inPrompt, bias, penalties]) {
+    const l = expectInput('adjustLogits', logits, 'logits', 2, 'f32')
+    const starts = expectInput('adjustLogits', rowStarts, 'rowStarts', 1, 'i32')
+    const t = expectInput('adjustLogits', tokens, 'tokens', 1, 'i32')
+    for (const entry of [counts, inPrompt])
+      expectShape('adjustLogits', entry?.dtype === 'i32' && sizeOf(entry) === sizeOf(t), 'entry lists differ in length')
+    expectShape('adjustLogits', bias?.dtype === 'f32' && sizeOf(bias) === sizeOf(t), 'bias differs in length')
+    const p = expectInput('adjustLogits', penalties, 'penalties', 2, 'f32')
+    expectShape('adjustLogits', starts.shape[0] === l.shape[0]! + 1 && p.shape[0] === l.shape[0], `logits [${l.shape}]`)
+    return []
+  },
+  reference([logits, rowStarts, tokens, counts, inPrompt, bias, penalties]) {
+    for (let r = 0; r < logits!.rows; r++)
+      for (let e = rowStarts!.item(r); e < rowStarts!.item(r + 1); e++) {
+        const token = tokens!.item(e)
+        const count = counts!.item(e)
+        let logit = logits!.at(r, token)
+        if (count > 0 || inPrompt!.item(e) !== 0)
+          logit = logit > 0 ? logit / penalties!.at(r, 0) : logit * penalties!.at(r, 0)
+        logit -= count * penalties!.at(r, 1) + (count > 0 ? penalties!.at(r, 2) : 0)
+        logits!.set(r, token, logit + bias!.item(e))
+      }
+  },
+  cost([, , tokens]) {
+    return { flops: 5 * sizeOf(tokens!), bytes: 24 * sizeOf(tokens!) }
+  },
+  cases() {
+    const random = new CaseRandom(10)
+    return [
+      {
+        label: 'three rows, one without entries',
+        inputs: [
+          random.normal([3, 31], 'f32', 4),
+          given([0, 3, 3, 5], [4], 'i32'),
+          given([2, 30, 7, 0, 9], [5], 'i32'),
+          given([0, 2, 1, 0, 5], [5], 'i32'),
+          given([1, 0, 1, 0, 1], [5], 'i32'),
+          given([0, 0.5, -1, -Infinity, 100], [5], 'f32'),
+          given([1.3, 0.7, 0.2, 1, 0, 0, 0.8, -0.5, 1], [3, 3], 'f32'),
+        ],
+        attributes: {},
+      },
+    ]
+  },
+}
+
+/**
+ * Draws one token per row of logits [R, V]. `params` [R, 4] = temperature, topK, topP, minP; temperature 0 takes the
+ * highest logit (the lowest id of equals). Otherwise, with p = softmax(logits / temperature): tokens with
+ * p < minP * max(p) go, then all but the topK best (0 keeps all), then all outside the smallest best set whose share
+ * reaches topP; at least one stays. The draw is a pure function of `seeds` [R, 2] and `positions` [R] (Philox), and all
+ * arithmetic is exact across devices (exact-math.ts): equal logits give equal tokens everywhere.
+ */
+export const sampleOp: Op = {
+  name: 'sample',
+  inputs: ['logits', 'params', 'seeds', 'positions'],
+  attributes: [],
+  rowInputs: [0, 1, 2, 3],
+  tolerance: { absolute: 0, relative: 0 },
+  infer([logits, params, seeds, positions]) {
+    const l = expectInput('sample', logits, 'logits', 2, 'f32')
+    const p = expectInput('sample', params, 'params', 2, 'f32')
+    const s = expectInput('sample', seeds, 'seeds', 2, 'u32')
+    const at = expectInput('sample', positions, 'positions', 1, 'u32')
+    const rows = l.shape[0]!
+    expectShape('sample', p.shape[1] === 4 && s.shape[1] === 2, `params [${p.shape}], seeds [${s.shape}]`)
+    expectShape('sample', [p, s, at].every((x) => x.shape[0] === rows) && l.shape[1]! > 0, `logits [${l.shape}]`)
+    return [{ shape: [rows], dtype: 'i32' }]
+  },
+  reference([logits, params, seeds, positions], [out]) {
+    for (let r = 0; r < logits!.rows; r++) {
+      const row = logits!.row(r)
+      const temperature = params!.at(r, 0)
+      const draw = uniform([seeds!.at(r, 0), seeds!.at(r, 1)], positions!.item(r))
+      const token =
+        temperature === 0
+          ? argmaxOf(row)
+          : sampleRow(row, temperature, params!.at(r, 1), params!.at(r, 2), params!.at(r, 3), draw)
+      out!.set(0, r, token)
+    }
+  },
+  cost([logits]) {
+    return { flops: 40 * sizeOf(logits!), bytes: 4 * sizeOf(logits!) }
+  },
+  cases() {
+    const random = new CaseRandom(11)
+    const cases: OpCase[] = []
+    for (const vocabulary of [1, 7, 200, 4099])
+      for (const params of [
+        [0, 0, 1, 0],
+        [1, 0, 1, 0],
+        [0.7, 5, 1, 0],
+        [0.7, 0, 0.9, 0],
+        [1.5, 0, 1, 0.1],
+        [0.9, 40, 0.95, 0.02],
+        [1, 0, 0, 0],
+        [3, 100000, 0.5, 0],
+      ]) {
+        const rows = 9
+        cases.push({
+          label: `vocabulary ${vocabulary}, temperature ${params[0]}, topK ${params[1]}, topP ${params[2]}, minP ${params[3]}`,
+          inputs: [
+            // rounded logits make ties frequent
+            { ...random.normal([rows, vocabulary]), data: quantised(random, rows * vocabulary) },
+            given(Array.from({ length: rows }, () => params).flat(), [rows, 4], 'f32'),
+            random.integers([rows, 2], 2 ** 32, 'u32'),
+            random.integers([rows], 5000, 'u32'),
+          ],
+          attributes: {},
+        })
+      }
+    return cases
+  },
+}
+
+function quantised(random: CaseRandom, length: number): Float32Array {
+  return Float32Array.from(random.normal([length], 'f32', 3).data, (x) => Math.round(x * 16) / 16)
+}
+
+/** The draw of `sampleOp` for one row; `draw` is uniform in [0, 1). */
+export function sampleRow(
+  logits: Float64Array,
+  temperature: number,
+  topK: number,
+  topP: number,
+  minP: number,
+  draw: number,
+): number {
+  const max = logits.reduce((a, b) => Math.max(a, b), -Infinity)
+  const weight = (id: number): number => expNegative((logits[id]! - max) / temperature)
+  let kept = Array.from(logits.keys(), (id) => ({ id, weight: weight(id) })).filter((t) => t.weight >= minP)
+  if (topK > 0 || topP < 1) {
+    // by weight first: equal weights of unequal logits (underflow) keep the order of ids
+    kept.sort((a, b) => b.weight - a.weight || a.id - b.id)
+    if (topK > 0) kept = kept.slice(0, topK)
+    const target = topP * kept.reduce((sum, t) => sum + t.weight, 0)
+    let share = 0
+    const end = topP < 1 ? kept.findIndex((t) => (share += t.weight) >= target) : -1
+    if (end >= 0) kept = kept.slice(0, end + 1)
+  }
+  const total = kept.reduce((sum, t) => sum + t.weight, 0)
+  let share = 0
+  return (kept.find((t) => (share += t.weight) > draw * total) ?? kept.at(-1)!).id
+}
+
+export function argmaxOf(values: Float64Array): number {
+  let best = 0
+  for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i
+  return best
+}
+
+/** The id of the highest value of each row, the lowest of equals: [R, V] -> i32 [R]. */
+export const argmaxOp: Op = {
+  name: 'argmax',
+  inputs: ['x'],
+  attributes: [],
+  rowInputs: [0],
+  tolerance: { absolute: 0, relative: 0 },
+  infer([x]) {
+    return [{ shape: [expectInput('argmax', x, 'x', 2, 'f32').shape[0]!], dtype: 'i32' }]
+  },
+  reference([x], [out]) {
+    for (let r = 0; r < x!.rows; r++) out!.set(0, r, argmaxOf(x!.row(r)))
+  },
+  cost([x]) {
+    return { flops: sizeOf(x!), bytes: 4 * sizeOf(x!) }
+  },
+  cases() {
+    const random = new CaseRandom(12)
+    return [1, 5, 300].map((vocabulary) => ({
+      label: `vocabulary ${vocabulary}`,
+      inputs: [{ ...random.normal([4, vocabulary]), data: quantised(random, 4 * vocabulary) }],
+      attributes: {},
+    }))
+  },
+}
+
+/**
+ * Log-probabilities (natural log of softmax) of the chosen ids and of the `k` best tokens of each row: values f32
+ * [R, 1 + k], ids i32 [R, 1 + k] (the chosen one first, then best first, lower id of equals first) and the chosen
+ * one's rank i32 [R], counted from 1.
+ */
+export const logprobsOp: Op = {
+  name: 'logprobs',
+  inputs: ['logits', 'chosen'],
+  attributes: ['k'],
+  rowInputs: [0, 1],
+  tolerance: { absolute: 2e-6, relative: 1e-6 },
+  infer([logits, chosen], { k }) {
+    const l = expectInput('logprobs', logits, 'logits', 2, 'f32')
+    const c = expectInput('logprobs', chosen, 'chosen', 1, 'i32')
+    expectShape('logprobs', l.shape[0] === c.shape[0] && k! >= 0 && k! <= l.shape[1]!, `k ${k} of [${l.shape}]`)
+    const shape = [l.shape[0]!, 1 + k!]
+    return [
+      { shape, dtype: 'f32' },
+      { shape, dtype: 'i32' },
+      { shape: [l.shape[0]!], dtype: 'i32' },
+    ]
+  },
+  reference([logits, chosen], [values, ids, ranks], { k }) {
+    for (let r = 0; r < logits!.rows; r++) {
+      const row = logits!.row(r)
+      const max = row.reduce((a, b) => Math.max(a, b), -Infinity)
+      const logTotal = Math.log(row.reduce((sum, x) => sum + expNegative(x - max), 0))
+      const order = Array.from(row.keys()).sort((a, b) => row[b]! - row[a]! || a - b)
+      const listed = [chosen!.item(r), ...order.slice(0, k)]
+      for (const [i, id] of listed.entries()) {
+        ids!.set(r, i, id)
+        values!.set(r, i, row[id]! - max - logTotal)
+      }
+      ranks!.set(0, r, row.filter((x) => x > row[listed[0]!]!).length + 1)
+    }
+  },
+  cost([logits]) {
+    return { flops: 20 * sizeOf(logits!), bytes: 4 * sizeOf(logits!) }
+  },
+  cases() {
+    const random = new CaseRandom(13)
+    return [
+      [1, 0],
+      [7, 7],
+      [200, 20],
+      [4099, 5],
+    ].map(([vocabulary, k]) => ({
+      label: `${k} of ${vocabulary}`,
+      inputs: [
+        { ...random.normal([5, vocabulary!]), data: quantised(random, 5 * vocabulary!) },
+        random.integers([5], vocabulary!),
+      ],
+      attributes: { k: k! },
+    }))
+  },
+}
+
+/** The sparse changes of `adjustLogits`, row after row. */
+export interface LogitAdjustments {
+  readonly rowStarts: Tensor
+  readonly tokens: Tensor
+  readonly counts: Tensor
+  readonly inPrompt: Tensor
+  readonly bias: Tensor
+  readonly penalties: Tensor
+}
+
+export function adjustLogits(logits: Tensor, changes: LogitAdjustments): void {
+  const { rowStarts, tokens, counts, inPrompt, bias, penalties } = changes
+  logits.device.record(adjustLogitsOp, [logits, rowStarts, tokens, counts, inPrompt, bias, penalties], {})
+}
+
+export function sample(logits: Tensor, params: Tensor, seeds: Tensor, positions: Tensor): Tensor {
+  return logits.device.record(sampleOp, [logits, params, seeds, positions], {})[0]!
+}
+
+export function argmax(x: Tensor): Tensor {
+  return x.device.record(argmaxOp, [x], {})[0]!
+}
+
+export function logprobs(logits: Tensor, chosen: Tensor, k: number): { values: Tensor; ids: Tensor; ranks: Tensor } {
+  const [values, ids, ranks] = logits.device.record(logprobsOp, [logits, chosen], { k })
+  return { values: values!, ids: ids!, ranks: ranks! }
+}
