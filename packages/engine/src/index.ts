@@ -1,1 +1,16 @@
-export {}
+export { LLM, type ChatOptions, type LLMOptions, type Prompt } from './llm.ts'
+export type { BatchOptions, IndexedEvent } from './batch.ts'
+export { GenerationStream } from './generation-stream.ts'
+export type {
+  ChosenLogprob,
+  CompletionOutput,
+  FinishReason,
+  GenerationEvent,
+  RequestOutput,
+  TokenLogprob,
+  Usage,
+} from './outputs.ts'
+export { resolveParams, type ResolvedParams, type SamplingParams } from './sampling-params.ts'
+export { engineOptionsSchema, memoryBytes, resolveEngineOptions, type EngineOptions } from './options.ts'
+export type { EngineStats } from './engine.ts'
+export type { LoadProgress, ModelInfo } from './protocol.ts'

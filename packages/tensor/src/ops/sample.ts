@@ -147,13 +147,16 @@ export function sampleRow(
   const max = logits.reduce((a, b) => Math.max(a, b), -Infinity)
   const weight = (id: number): number => expNegative((logits[id]! - max) / temperature)
   let kept = Array.from(logits.keys(), (id) => ({ id, weight: weight(id) })).filter((t) => t.weight >= minP)
-  if (topK > 0 || topP < 1) {
-    // by weight first: equal weights of unequal logits (underflow) keep the order of ids
-    kept.sort((a, b) => b.weight - a.weight || a.id - b.id)
-    if (topK > 0) kept = kept.slice(0, topK)
+  if (kept.length === 0) return argmaxOf(logits)
+  // by weight first: equal weights of unequal logits (underflow) keep the order of ids
+  const better = (a: (typeof kept)[number], b: (typeof kept)[number]): number => b.weight - a.weight || a.id - b.id
+  if (topK > 0 && topK < kept.length) kept = kept.sort(better).slice(0, topK)
+  if (topP < 1) {
+    // summed in the order of ids unless topK has sorted, so that no device must sort a whole vocabulary for the total
     const target = topP * kept.reduce((sum, t) => sum + t.weight, 0)
+    kept.sort(better)
     let share = 0
-    const end = topP < 1 ? kept.findIndex((t) => (share += t.weight) >= target) : -1
+    const end = kept.findIndex((t) => (share += t.weight) >= target)
     if (end >= 0) kept = kept.slice(0, end + 1)
   }
   const total = kept.reduce((sum, t) => sum + t.weight, 0)

@@ -1,0 +1,192 @@
+import { join } from 'node:path'
+import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers'
+import { SlipwayError } from '@slipway/tensor'
+import { isObject, messageOf, readJsonObject, show } from './json-file.ts'
+import type { JsonObject } from './json-file.ts'
+import { streamingDecoder } from './token-decoder.ts'
+import type { StreamingDecoder } from './token-decoder.ts'
+
+export interface EncodeOptions {
+  /** Adds what the tokenizer puts around every text, such as a begin token; true by default. */
+  readonly addSpecialTokens?: boolean
+}
+
+export interface DecodeOptions {
+  /** Leaves out special tokens; true by default. */
+  readonly skipSpecialTokens?: boolean
+}
+
+/**
+ * Text to token ids and back. Encoding is the work of @huggingface/tokenizers; decoding is ours where it streams,
+ * because 0.2.0 differs from the Rust library on bytes that are no UTF-8 and tidies up spaces that the model wrote.
+ */
+export class Tokenizer {
+  readonly #inner: HubTokenizer
+  readonly #decoderConfig: unknown
+  readonly #special: ReadonlySet<number>
+  /** Largest token id and one, added tokens included; ids in between may be unused. */
+  readonly vocabSize: number
+  /** For messages. */
+  readonly file: string
+
+  /** Takes the content of tokenizer.json and of tokenizer_config.json; `file` is only for messages. */
+  constructor(tokenizer: JsonObject, config: JsonObject = {}, file = 'tokenizer.json') {
+    const added = readAddedTokens(tokenizer, file)
+    this.file = file
+    this.vocabSize = countIds(tokenizer, added, file)
+    this.#special = new Set(added.filter(({ special }) => special === true).map(({ id }) => id))
+    this.#decoderConfig = tokenizer['decoder']
+    this.#inner = build(tokenizer, config, file)
+  }
+
+  /** Reads `tokenizer.json` and, if there is one, `tokenizer_config.json`. */
+  static async load(directory: string): Promise<Tokenizer> {
+    const file = join(directory, 'tokenizer.json')
+    const tokenizer = await readJsonObject(file)
+    if (!tokenizer) {
+      const message =
+        `${directory}: has no tokenizer.json; make one with "save_pretrained" of the transformers library ` +
+        '(tokenizer.model alone is not enough)'
+      throw new SlipwayError('checkpoint', message, { file })
+    }
+    return new Tokenizer(tokenizer, (await readJsonObject(join(directory, 'tokenizer_config.json'))) ?? {}, file)
+  }
+
+  encode(text: string, { addSpecialTokens = true }: EncodeOptions = {}): number[] {
+    return this.#inner.encode(text, { add_special_tokens: addSpecialTokens }).ids
+  }
+
+  /** The text of the ids; ids that are no token give nothing, as in the Rust library. */
+  decode(ids: readonly number[], { skipSpecialTokens = true }: DecodeOptions = {}): string {
+    const known = ids.filter((id) => this.#isVisible(id, skipSpecialTokens))
+    if (known.length === 0) return ''
+    const stream = streamingDecoder(this.#decoderConfig)
+    if (!stream) return this.#inner.decode(known, { clean_up_tokenization_spaces: false })
+    return known.map((id) => stream.push(this.idToToken(id)!)).join('') + stream.flush()
+  }
+
+  tokenToId(token: string): number | undefined {
+    return this.#inner.token_to_id(token)
+  }
+
+  /** The token as it stands in the vocabulary, where a space may be `Ġ` or `▁`. */
+  idToToken(id: number): string | undefined {
+    return this.#inner.id_to_token(id)
+  }
+
+  isSpecial(id: number): boolean {
+    return this.#special.has(id)
+  }
+
+  /** A decoder for one sequence that arrives token by token. */
+  detokenizer({ skipSpecialTokens = true }: DecodeOptions = {}): IncrementalDetokenizer {
+    const tokenOf = (id: number): string | undefined =>
+      this.#isVisible(id, skipSpecialTokens) ? this.idToToken(id) : undefined
+    const stream = streamingDecoder(this.#decoderConfig)
+    return new IncrementalDetokenizer(tokenOf, stream, (ids) => this.decode(ids, { skipSpecialTokens }))
+  }
+
+  #isVisible(id: number, skipSpecialTokens: boolean): boolean {
+    return this.idToToken(id) !== undefined && !(skipSpecialTokens && this.#special.has(id))
+  }
+}
+
+/**
+ * Turns ids into text as they come. The pieces of all `push` calls and of `flush` together are `decode` of all ids;
+ * what was given out never changes: half a character waits, and so does a run of byte tokens, which is text only as a
+ * whole. The cost of a push is that of its token.
+ */
+export class IncrementalDetokenizer {
+  readonly #tokenOf: (id: number) => string | undefined
+  readonly #stream: StreamingDecoder | undefined
+  readonly #decode: (ids: readonly number[]) => string
+  #held: number[] = []
+
+  /** Use {@link Tokenizer.detokenizer}. */
+  constructor(
+    tokenOf: (id: number) => string | undefined,
+    stream: StreamingDecoder | undefined,
+    decode: (ids: readonly number[]) => string,
+  ) {
+    this.#tokenOf = tokenOf
+    this.#stream = stream
+    this.#decode = decode
+  }
+
+  /** The text that this token makes certain, often empty. */
+  push(id: number): string {
+    if (!this.#stream) {
+      // a decoder that cannot stream gives its text at the end
+      this.#held.push(id)
+      return ''
+    }
+    const token = this.#tokenOf(id)
+    return token === undefined ? '' : this.#stream.push(token)
+  }
+
+  /** The rest, at the end of the sequence; afterwards another sequence may begin. */
+  flush(): string {
+    if (this.#stream) return this.#stream.flush()
+    const ids = this.#held
+    this.#held = []
+    return this.#decode(ids)
+  }
+}
+
+/** Throws a `checkpoint` error if the tokenizer could give an id for which the model has no embedding. */
+export function checkVocabulary(tokenizer: Tokenizer, config: { readonly vocabSize: number }): void {
+  if (tokenizer.vocabSize <= config.vocabSize) return
+  const message =
+    `${tokenizer.file}: has token ids up to ${tokenizer.vocabSize - 1}, but the model's vocab_size is ` +
+    `${config.vocabSize}; the tokenizer belongs to another model, or the embeddings were not resized`
+  throw new SlipwayError('checkpoint', message, { file: tokenizer.file })
+}
+
+interface AddedToken extends JsonObject {
+  readonly id: number
+  readonly content: string
+}
+
+function readAddedTokens(tokenizer: JsonObject, file: string): AddedToken[] {
+  const added = tokenizer['added_tokens'] ?? []
+  if (!Array.isArray(added)) throw fault(file, `"added_tokens" must be a list, found ${show(added)}`)
+  for (const token of added) {
+    if (!isObject(token) || typeof token['content'] !== 'string' || !isId(token['id'])) {
+      throw fault(file, `"added_tokens" has ${show(token)}; expected an id and a content`)
+    }
+  }
+  return added
+}
+
+function countIds(tokenizer: JsonObject, added: readonly AddedToken[], file: string): number {
+  const model = tokenizer['model']
+  const vocab = isObject(model) ? model['vocab'] : undefined
+  if (!isObject(vocab) && !Array.isArray(vocab)) throw fault(file, '"model.vocab" is missing')
+  let largest = -1
+  for (const { id } of added) largest = Math.max(largest, id)
+  // a list gives its ids by position
+  if (Array.isArray(vocab)) return Math.max(largest + 1, vocab.length)
+  for (const [token, id] of Object.entries(vocab)) {
+    if (!isId(id)) throw fault(file, `token ${show(token)} has the id ${show(id)}; expected a whole number from 0 on`)
+    largest = Math.max(largest, id)
+  }
+  return largest + 1
+}
+
+function isId(value: unknown): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < 2 ** 31
+}
+
+function build(tokenizer: JsonObject, config: JsonObject, file: string): HubTokenizer {
+  // the library wants every part to be there
+  const parts = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null, added_tokens: [] }
+  try {
+    return new HubTokenizer({ ...parts, ...tokenizer }, config)
+  } catch (error) {
+    throw fault(file, `cannot be used: ${messageOf(error)}`, error)
+  }
+}
+
+function fault(file: string, message: string, cause?: unknown): SlipwayError {
+  return new SlipwayError('checkpoint', `${file}: ${message}`, { file }, { cause })
+}

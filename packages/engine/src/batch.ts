@@ -1,0 +1,84 @@
+import type { GenerationEvent, RequestOutput } from './outputs.ts'
+import type { GenerationStream } from './generation-stream.ts'
+import { showProgress } from './progress.ts'
+
+export interface BatchOptions {
+  /** Aborting ends the requests; promises reject with the signal's reason. */
+  readonly signal?: AbortSignal
+  /** A bar on standard error; by default for long lists in a terminal. */
+  readonly progress?: boolean
+}
+
+/** An event of a list of prompts: `prompt` is the place in the list. */
+export type IndexedEvent = GenerationEvent & { readonly prompt: number }
+
+/** Runs a list with at most `width` requests under way; results keep the order of the list. */
+export async function runAll<P>(
+  prompts: readonly P[],
+  submit: (prompt: P) => GenerationStream,
+  width: number,
+  { signal, progress }: BatchOptions,
+): Promise<RequestOutput[]> {
+  const results: RequestOutput[] = []
+  const bar = await showProgress(prompts.length, progress)
+  const open = new Set<GenerationStream>()
+  let next = 0
+  const work = async (): Promise<void> => {
+    while (next < prompts.length) {
+      signal?.throwIfAborted()
+      const i = next++
+      const stream = submit(prompts[i]!)
+      open.add(stream)
+      results[i] = await stream.result()
+      open.delete(stream)
+      bar?.advance(results[i].usage)
+      signal?.throwIfAborted()
+    }
+  }
+  try {
+    await Promise.all(Array.from({ length: Math.min(width, prompts.length) }, work))
+  } finally {
+    // one failure ends the list: nothing goes on unseen
+    next = prompts.length
+    for (const stream of open) stream.abort()
+    bar?.stop()
+  }
+  return results
+}
+
+/** Events of a list as they come, at most `width` requests under way. */
+export async function* streamAll<P>(
+  prompts: readonly P[],
+  submit: (prompt: P) => GenerationStream,
+  width: number,
+): AsyncGenerator<IndexedEvent, void, undefined> {
+  type Turn = {
+    readonly stream: GenerationStream
+    readonly source: AsyncIterator<GenerationEvent>
+    readonly prompt: number
+  }
+  const turns = new Map<Turn, Promise<{ turn: Turn; result: IteratorResult<GenerationEvent> }>>()
+  const advance = (turn: Turn): void => {
+    turns.set(
+      turn,
+      turn.source.next().then((result) => ({ turn, result })),
+    )
+  }
+  const start = (stream: GenerationStream, prompt: number): void =>
+    advance({ stream, source: stream[Symbol.asyncIterator](), prompt })
+  let next = 0
+  try {
+    for (;;) {
+      for (; turns.size < width && next < prompts.length; next++) start(submit(prompts[next]!), next)
+      if (turns.size === 0) return
+      const { turn, result } = await Promise.race(turns.values())
+      if (result.done) turns.delete(turn)
+      else {
+        advance(turn)
+        yield { ...result.value, prompt: turn.prompt }
+      }
+    }
+  } finally {
+    for (const { stream } of turns.keys()) stream.abort()
+  }
+}

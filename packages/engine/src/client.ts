@@ -1,0 +1,117 @@
+import { Worker } from 'node:worker_threads'
+import { SlipwayError } from '@slipway/tensor'
+import type { EngineStats, StepOutput } from './engine.ts'
+import type { Command, LoadProgress, ModelInfo, Report, WorkerSetup } from './protocol.ts'
+import type { EngineRequest } from './sequence.ts'
+
+/** Takes what the engine reports for one request; `error` once, when the engine can bring no more. */
+export interface RequestSink {
+  onStep(output: StepOutput): void
+  onError(error: SlipwayError): void
+}
+
+/** The engine as the front sees it: a worker thread behind messages. */
+export class EngineClient {
+  readonly ready: Promise<ModelInfo>
+  readonly #worker: Worker
+  readonly #sinks = new Map<string, RequestSink>()
+  readonly #stats = new Map<number, (stats: EngineStats | SlipwayError) => void>()
+  readonly #exited: Promise<void>
+  #failure: SlipwayError | undefined
+  #isLoaded = false
+  #numStats = 0
+
+  constructor(setup: WorkerSetup, onProgress: (progress: LoadProgress) => void) {
+    this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: setup, name: 'slipway-engine' })
+    this.#exited = new Promise((resolve) => this.#worker.once('exit', () => resolve()))
+    this.ready = new Promise((resolve, reject) => {
+      const fail = (error: SlipwayError): void => {
+        reject(error)
+        this.#fail(error)
+      }
+      this.#worker.on('message', (report: Report) => {
+        if (report.type === 'ready') {
+          this.#isLoaded = true
+          resolve(report.info)
+        } else if (report.type === 'progress') onProgress(report.progress)
+        else if (report.type === 'failed') fail(SlipwayError.fromWire(report.error))
+        else this.#receive(report)
+      })
+      this.#worker.on('error', (error) => fail(new SlipwayError('internal', `the engine stopped: ${String(error)}`)))
+      this.#worker.on('exit', () => fail(new SlipwayError('internal', 'the engine is closed')))
+    })
+    // whoever needs it awaits `ready`; nobody else must be killed by its rejection
+    this.ready.catch(() => {})
+  }
+
+  /** Why the engine can bring no more, once it cannot. */
+  get failure(): SlipwayError | undefined {
+    return this.#failure
+  }
+
+  /** Requests under way. */
+  get numRequests(): number {
+    return this.#sinks.size
+  }
+
+  submit(request: EngineRequest, sink: RequestSink): void {
+    if (this.#failure) throw this.#failure
+    this.#sinks.set(request.requestId, sink)
+    this.#send({ type: 'submit', request })
+  }
+
+  /** Ends a request, or one of its completions; the engine confirms with a finish. */
+  abort(requestId: string, index?: number): void {
+    if (this.#sinks.has(requestId)) this.#send({ type: 'abort', requestId, ...(index !== undefined && { index }) })
+  }
+
+  /** The front has seen the last of this request. */
+  forget(requestId: string): void {
+    this.#sinks.delete(requestId)
+  }
+
+  async stats(): Promise<EngineStats> {
+    await this.ready
+    if (this.#failure) throw this.#failure
+    const id = this.#numStats++
+    const answer = await new Promise<EngineStats | SlipwayError>((resolve) => {
+      this.#stats.set(id, resolve)
+      this.#send({ type: 'stats', id })
+    })
+    if (SlipwayError.is(answer)) throw answer
+    return answer
+  }
+
+  /** Stops the worker and waits until it is gone. A load under way is cut off. */
+  async close(): Promise<void> {
+    if (this.#isLoaded) this.#send({ type: 'close' })
+    else await this.#worker.terminate()
+    await this.#exited
+  }
+
+  #send(command: Command): void {
+    this.#worker.postMessage(command)
+  }
+
+  #receive(report: Extract<Report, { type: 'step' | 'stats' }>): void {
+    if (report.type === 'stats') {
+      this.#stats.get(report.id)?.(report.stats)
+      this.#stats.delete(report.id)
+      return
+    }
+    const error = report.error && SlipwayError.fromWire(report.error)
+    for (const output of report.outputs) {
+      const sink = this.#sinks.get(output.requestId)
+      if (error) sink?.onError(error)
+      else sink?.onStep(output)
+    }
+  }
+
+  #fail(error: SlipwayError): void {
+    this.#failure ??= error
+    for (const sink of [...this.#sinks.values()]) sink.onError(this.#failure)
+    this.#sinks.clear()
+    for (const resolve of this.#stats.values()) resolve(this.#failure)
+    this.#stats.clear()
+  }
+}

@@ -1,0 +1,144 @@
+import type { Tokenizer } from '@slipway/checkpoint'
+import { SlipwayError } from '@slipway/tensor'
+import type { EngineClient } from './client.ts'
+import type { StepOutput } from './engine.ts'
+import { OutputProcessor } from './output-processor.ts'
+import type { ChosenLogprob, FinishReason, GenerationEvent, RequestOutput, Usage } from './outputs.ts'
+import type { EngineRequest } from './sequence.ts'
+
+/**
+ * The answer to one request as it comes. Read it once: by `for await`, or by `result()`. Leaving the loop early, or
+ * `abort()`, ends the request and gives its memory back within a step; every completion then ends with `abort`.
+ */
+export class GenerationStream implements AsyncIterable<GenerationEvent> {
+  readonly requestId: string
+  readonly promptTokenIds: readonly number[]
+  readonly #client: EngineClient
+  readonly #processors: readonly OutputProcessor[]
+  readonly #queue: GenerationEvent[] = []
+  #wake: (() => void) | undefined
+  #error: SlipwayError | undefined
+  #isDone = false
+  #isRead = false
+
+  constructor(client: EngineClient, tokenizer: Tokenizer, request: EngineRequest, signal?: AbortSignal) {
+    const { requestId, promptTokenIds, params } = request
+    this.requestId = requestId
+    this.promptTokenIds = promptTokenIds
+    this.#client = client
+    this.#processors = Array.from({ length: params.n }, (_, i) => new OutputProcessor(tokenizer, params, i))
+    const abort = (): void => this.abort()
+    if (signal?.aborted) {
+      this.abort()
+      return
+    }
+    signal?.addEventListener('abort', abort, { once: true })
+    client.submit(request, {
+      onStep: (output) => this.#onStep(output),
+      onError: (error) => {
+        this.#error = error
+        this.#end()
+      },
+    })
+    this.#onEnd = () => signal?.removeEventListener('abort', abort)
+  }
+
+  #onEnd: () => void = () => {}
+
+  get usage(): Usage {
+    const completionTokens = this.#processors.reduce((sum, { numTokens }) => sum + numTokens, 0)
+    return { promptTokens: this.promptTokenIds.length, completionTokens }
+  }
+
+  /** Ends what is not yet finished. Safe to call at any time, any number of times. */
+  abort(): void {
+    if (this.#isDone) return
+    this.#client.abort(this.requestId)
+    for (const [index, processor] of this.#processors.entries())
+      if (!processor.isFinished) this.#onStep({ requestId: this.requestId, index, tokenIds: [], finish: aborted })
+  }
+
+  #onStep(output: StepOutput): void {
+    const processor = this.#processors[output.index]
+    // the engine may have been a step ahead of a stop string or an abort
+    if (this.#isDone || !processor || processor.isFinished) return
+    const { events, stopped } = processor.push(output)
+    this.#queue.push(...events)
+    if (stopped) this.#client.abort(this.requestId, output.index)
+    if (this.#processors.every(({ isFinished }) => isFinished)) {
+      this.#queue.push({ type: 'usage', usage: this.usage })
+      this.#end()
+    } else this.#wake?.()
+  }
+
+  #end(): void {
+    this.#isDone = true
+    this.#client.forget(this.requestId)
+    this.#onEnd()
+    this.#wake?.()
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<GenerationEvent, void, undefined> {
+    if (this.#isRead)
+      throw new SlipwayError('internal', `the stream of request ${this.requestId} is read a second time`)
+    this.#isRead = true
+    try {
+      for (;;) {
+        const event = this.#queue.shift()
+        if (event) yield event
+        else if (this.#error) throw this.#error
+        else if (this.#isDone) return
+        else await new Promise<void>((resolve) => (this.#wake = resolve))
+      }
+    } finally {
+      this.abort()
+    }
+  }
+
+  /** Waits for the end and gives the whole answer. */
+  async result(): Promise<RequestOutput> {
+    const outputs = this.#processors.map((_, index) => new Collected(index))
+    for await (const event of this) if (event.type !== 'usage') outputs[event.index]!.add(event)
+    const { requestId, promptTokenIds, usage } = this
+    return { requestId, promptTokenIds, outputs: outputs.map((output) => output.done()), usage }
+  }
+}
+
+const aborted = { reason: 'abort', stopReason: null } as const
+
+/** Puts the events of one completion together. */
+class Collected {
+  readonly #index: number
+  #text = ''
+  #finish: { finishReason: FinishReason; stopReason: string | number | null } = {
+    finishReason: 'error',
+    stopReason: null,
+  }
+  readonly #tokenIds: number[] = []
+  #logprobs: ChosenLogprob[] | undefined
+
+  constructor(index: number) {
+    this.#index = index
+  }
+
+  add(event: Exclude<GenerationEvent, { type: 'usage' }>): void {
+    if (event.type === 'finish') {
+      const { finishReason, stopReason } = event
+      this.#finish = { finishReason, stopReason }
+      return
+    }
+    this.#text += event.text
+    this.#tokenIds.push(...event.tokenIds)
+    if (event.logprobs) (this.#logprobs ??= []).push(...event.logprobs)
+  }
+
+  done(): RequestOutput['outputs'][number] {
+    return {
+      index: this.#index,
+      text: this.#text,
+      tokenIds: this.#tokenIds,
+      ...(this.#logprobs && { logprobs: this.#logprobs }),
+      ...this.#finish,
+    }
+  }
+}

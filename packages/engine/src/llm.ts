@@ -1,0 +1,309 @@
+import { randomInt, randomUUID } from 'node:crypto'
+import {
+  ChatTemplate,
+  checkVocabulary,
+  readConfig,
+  readGenerationConfig,
+  resolveModel,
+  Tokenizer,
+  type ChatMessage,
+  type GenerationConfig,
+} from '@slipway/checkpoint'
+import { SlipwayError } from '@slipway/tensor'
+import { EngineClient } from './client.ts'
+import type { EngineStats } from './engine.ts'
+import { GenerationStream } from './generation-stream.ts'
+import { runAll, streamAll, type BatchOptions, type IndexedEvent } from './batch.ts'
+import { resolveEngineOptions, type EngineOptions, type ResolvedEngineOptions } from './options.ts'
+import type { RequestOutput } from './outputs.ts'
+import type { LoadProgress, ModelInfo } from './protocol.ts'
+import { resolveParams, type SamplingParams } from './sampling-params.ts'
+
+/** Text, or token ids. */
+export type Prompt = string | readonly number[]
+
+export interface LLMOptions extends EngineOptions {
+  /** Branch, tag or commit on the hub. */
+  readonly revision?: string
+  readonly cacheDir?: string
+  /** Never asks the network. */
+  readonly offline?: boolean
+  /** File with a Jinja chat template, in place of the model's own. */
+  readonly chatTemplate?: string
+  readonly onProgress?: (progress: LoadProgress) => void
+}
+
+export interface ChatOptions extends BatchOptions {
+  /** Told to the model through its template. */
+  readonly tools?: readonly unknown[]
+  /** Further variables of the template, such as `enable_thinking`. */
+  readonly chatTemplateKwargs?: Readonly<Record<string, unknown>>
+  /** False leaves the last message open; default true begins an answer. */
+  readonly addGenerationPrompt?: boolean
+}
+
+type Streaming = { readonly stream: true }
+
+/**
+ * A model ready to answer. Tokenising and text live in this thread; the engine computes in its own.
+ *
+ * @example
+ * const llm = await LLM.load('Qwen/Qwen3-0.6B')
+ * const [answer] = await llm.generate(['The capital of France is'], { temperature: 0, maxTokens: 8 })
+ */
+export class LLM {
+  readonly ready: Promise<void>
+  readonly #options: ResolvedEngineOptions
+  #loaded: Loaded | undefined
+  #client: EngineClient | undefined
+  #failure: SlipwayError | undefined
+  #isClosed = false
+  #progress: LoadProgress | undefined
+
+  private constructor(model: string, { revision, cacheDir, offline, chatTemplate, onProgress, ...rest }: LLMOptions) {
+    this.#options = resolveEngineOptions(rest)
+    const report = (progress: LoadProgress): void => {
+      this.#progress = progress
+      onProgress?.(progress)
+    }
+    this.ready = this.#load(model, { revision, cacheDir, offline, chatTemplate }, report)
+    // a failed load shows in `state`; only those who await `ready` see the rejection
+    this.ready.catch((error: unknown) => {
+      this.#failure = SlipwayError.is(error) ? error : SlipwayError.fromWire(SlipwayError.toWire(error))
+    })
+  }
+
+  /** Begins to load and returns at once; `ready` tells when requests can be made. */
+  static start(model: string, options: LLMOptions = {}): LLM {
+    return new LLM(model, options)
+  }
+
+  /** Loads a model: a directory in Hugging Face form, or the name of one on the hub. */
+  static async load(model: string, options: LLMOptions = {}): Promise<LLM> {
+    const llm = LLM.start(model, options)
+    try {
+      await llm.ready
+    } catch (error) {
+      await llm.close()
+      throw error
+    }
+    return llm
+  }
+
+  async #load(model: string, source: Source, onProgress: (progress: LoadProgress) => void): Promise<void> {
+    const directory = await resolveModel(model, {
+      ...(source.revision !== undefined && { revision: source.revision }),
+      ...(source.cacheDir !== undefined && { cacheDir: source.cacheDir }),
+      ...(source.offline !== undefined && { offline: source.offline }),
+      onProgress: ({ file, received, total }) =>
+        onProgress({ stage: 'download', file, done: received, total: total ?? 0 }),
+    })
+    if (this.#isClosed) throw new SlipwayError('internal', 'closed while loading')
+    const tokenizer = await Tokenizer.load(directory)
+    checkVocabulary(tokenizer, await readConfig(directory))
+    const chatTemplate = await ChatTemplate.load(directory, { templateFile: source.chatTemplate })
+    const defaultParams = defaultsFrom(await readGenerationConfig(directory))
+    this.#client = new EngineClient({ model, directory, options: this.#options }, onProgress)
+    const info = await this.#client.ready
+    this.#loaded = { info, tokenizer, chatTemplate, defaultParams }
+  }
+
+  get state(): 'loading' | 'ready' | 'failed' | 'closed' {
+    if (this.#isClosed) return 'closed'
+    if (this.#failure ?? this.#client?.failure) return 'failed'
+    return this.#loaded ? 'ready' : 'loading'
+  }
+
+  /** Why the state is `failed`. */
+  get failure(): SlipwayError | undefined {
+    return this.#failure ?? this.#client?.failure
+  }
+
+  /** How far loading has come. */
+  get progress(): LoadProgress | undefined {
+    return this.#progress
+  }
+
+  get info(): ModelInfo {
+    return this.#parts.info
+  }
+
+  get tokenizer(): Tokenizer {
+    return this.#parts.tokenizer
+  }
+
+  get chatTemplate(): ChatTemplate {
+    return this.#parts.chatTemplate
+  }
+
+  /** What the model's makers recommend (generation_config.json); a request's own parameters win. */
+  get defaultParams(): SamplingParams {
+    return this.#parts.defaultParams
+  }
+
+  get #parts(): Loaded {
+    if (this.#loaded) return this.#loaded
+    throw this.#failure ?? new SlipwayError('overload', 'the model is still loading; await `ready`')
+  }
+
+  /**
+   * Hands one request to the engine. Throws at once if it cannot be honoured: `request` for bad parameters or a prompt
+   * that is too long, `overload` when too many wait.
+   */
+  submit(
+    prompt: Prompt,
+    params: SamplingParams = {},
+    options: { readonly signal?: AbortSignal; readonly requestId?: string } = {},
+  ): GenerationStream {
+    const { info, tokenizer, defaultParams } = this.#parts
+    const client = this.#client!
+    const given = Object.fromEntries(Object.entries(params).filter(([, value]) => value !== undefined))
+    const resolved = resolveParams({ ...defaultParams, ...given }, info)
+    const promptTokenIds = typeof prompt === 'string' ? tokenizer.encode(prompt) : checkIds(prompt, info.vocabSize)
+    const room = info.maxModelLen - promptTokenIds.length
+    if (promptTokenIds.length === 0)
+      throw new SlipwayError('request', 'the prompt is empty; give at least one token', { param: 'prompt' })
+    if (room < 1)
+      throw new SlipwayError(
+        'request',
+        `the prompt has ${promptTokenIds.length} tokens, but the model takes ${info.maxModelLen} in prompt and answer together; shorten it`,
+        {
+          param: 'prompt',
+          code: 'context_length_exceeded',
+          promptTokens: promptTokenIds.length,
+          maxModelLen: info.maxModelLen,
+        },
+      )
+    const { maxNumSeqs, maxWaitingRequests } = this.#options
+    if (client.numRequests >= maxNumSeqs + maxWaitingRequests)
+      throw new SlipwayError('overload', `${client.numRequests} requests are under way; try again later`)
+    const request = {
+      requestId: options.requestId ?? randomUUID(),
+      promptTokenIds,
+      params: {
+        ...resolved,
+        seed: resolved.seed ?? randomInt(2 ** 47),
+        maxTokens: Math.min(resolved.maxTokens ?? room, room),
+      },
+    }
+    return new GenerationStream(client, tokenizer, request, options.signal)
+  }
+
+  /** Completes a prompt, or many; with `stream` events come as they are made. */
+  generate(prompt: Prompt, params: SamplingParams | undefined, options: BatchOptions & Streaming): GenerationStream
+  generate(
+    prompts: readonly Prompt[],
+    params: SamplingParams | undefined,
+    options: BatchOptions & Streaming,
+  ): AsyncIterable<IndexedEvent>
+  generate(prompt: Prompt, params?: SamplingParams, options?: BatchOptions): Promise<RequestOutput>
+  generate(prompts: readonly Prompt[], params?: SamplingParams, options?: BatchOptions): Promise<RequestOutput[]>
+  generate(
+    prompts: Prompt | readonly Prompt[],
+    params: SamplingParams = {},
+    options: BatchOptions & { readonly stream?: boolean } = {},
+  ): GenerationStream | AsyncIterable<IndexedEvent> | Promise<RequestOutput | RequestOutput[]> {
+    const { signal } = options
+    const submit = (prompt: Prompt): GenerationStream => this.submit(prompt, params, signal ? { signal } : {})
+    if (options.stream) return isOne(prompts) ? submit(prompts) : streamAll(prompts, submit, this.#width)
+    return isOne(prompts)
+      ? runAll([prompts], submit, 1, options).then(([output]) => output!)
+      : runAll(prompts, submit, this.#width, options)
+  }
+
+  /** Answers a conversation, or many, through the model's chat template. */
+  chat(
+    messages: readonly ChatMessage[],
+    params: SamplingParams | undefined,
+    options: ChatOptions & Streaming,
+  ): GenerationStream
+  chat(messages: readonly ChatMessage[], params?: SamplingParams, options?: ChatOptions): Promise<RequestOutput>
+  chat(
+    conversations: readonly (readonly ChatMessage[])[],
+    params?: SamplingParams,
+    options?: ChatOptions,
+  ): Promise<RequestOutput[]>
+  chat(
+    messages: readonly ChatMessage[] | readonly (readonly ChatMessage[])[],
+    params: SamplingParams = {},
+    options: ChatOptions & { readonly stream?: boolean } = {},
+  ): GenerationStream | Promise<RequestOutput | RequestOutput[]> {
+    if (isMany(messages))
+      return this.generate(
+        messages.map((conversation) => this.renderChat(conversation, options)),
+        params,
+        options,
+      )
+    const ids = this.renderChat(messages, options)
+    if (options.stream) return this.generate(ids, params, { ...options, stream: true })
+    return this.generate(ids, params, options)
+  }
+
+  /** The token ids that the chat template makes of a conversation. */
+  renderChat(messages: readonly ChatMessage[], options: ChatOptions = {}): number[] {
+    const { chatTemplate, tokenizer } = this.#parts
+    const { tools, chatTemplateKwargs, addGenerationPrompt = true } = options
+    const text = chatTemplate.render(messages, { addGenerationPrompt, tools, extra: chatTemplateKwargs })
+    return tokenizer.encode(text, { addSpecialTokens: false })
+  }
+
+  /** Requests of a long list kept under way at once: enough to fill every step. */
+  get #width(): number {
+    return Math.min(2 * this.#options.maxNumSeqs, this.#options.maxWaitingRequests)
+  }
+
+  async stats(): Promise<EngineStats> {
+    await this.ready
+    return this.#client!.stats()
+  }
+
+  /** Ends all requests and the engine's thread. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    await this.#client?.close()
+    await this.ready.catch(() => {})
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}
+
+interface Loaded {
+  readonly info: ModelInfo
+  readonly tokenizer: Tokenizer
+  readonly chatTemplate: ChatTemplate
+  readonly defaultParams: SamplingParams
+}
+
+interface Source {
+  readonly revision: string | undefined
+  readonly cacheDir: string | undefined
+  readonly offline: boolean | undefined
+  readonly chatTemplate: string | undefined
+}
+
+function isOne(prompts: Prompt | readonly Prompt[]): prompts is Prompt {
+  return typeof prompts === 'string' || typeof prompts[0] === 'number'
+}
+
+function isMany(
+  messages: readonly ChatMessage[] | readonly (readonly ChatMessage[])[],
+): messages is readonly (readonly ChatMessage[])[] {
+  return Array.isArray(messages[0])
+}
+
+function checkIds(ids: readonly number[], vocabSize: number): readonly number[] {
+  const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize)
+  if (bad === undefined) return ids
+  throw new SlipwayError('request', `token id ${bad} is outside the vocabulary of ${vocabSize}`, { param: 'prompt' })
+}
+
+function defaultsFrom(config: GenerationConfig): SamplingParams {
+  // `do_sample: false` is how a checkpoint says greedy
+  const temperature = config.doSample === false ? 0 : config.temperature
+  const { topK, topP, minP, repetitionPenalty } = config
+  return Object.fromEntries(
+    Object.entries({ temperature, topK, topP, minP, repetitionPenalty }).filter(([, value]) => value !== undefined),
+  )
+}

@@ -1,0 +1,110 @@
+import { freemem } from 'node:os'
+import { openCheckpoint, type ModelConfig } from '@slipway/checkpoint'
+import { loadModel, type LanguageModel } from '@slipway/models'
+import { bytesOf, cpuDevice, defaultDevice, referenceDevice, SlipwayError, type Device } from '@slipway/tensor'
+import { BlockPool } from './block-pool.ts'
+import { Engine } from './engine.ts'
+import { memoryBytes, type ResolvedEngineOptions } from './options.ts'
+import type { LoadProgress, ModelInfo, WorkerSetup } from './protocol.ts'
+import { Runner } from './runner.ts'
+import { Scheduler } from './scheduler.ts'
+
+type FloatType = 'f32' | 'bf16' | 'f16'
+
+const floatTypes = { float32: 'f32', bfloat16: 'bf16', float16: 'f16' } as const
+const floatNames = { f32: 'float32', bf16: 'bfloat16', f16: 'float16' } as const
+
+/** Share of the free memory that the KV cache may take when nothing is said. */
+const defaultShare = 0.4
+
+/** Loads a checkpoint onto a device and builds the engine around it. */
+export async function loadEngine(
+  { model: name, directory, options }: WorkerSetup,
+  onProgress: (progress: LoadProgress) => void,
+): Promise<{ engine: Engine; info: ModelInfo; device: Device }> {
+  const started = performance.now()
+  const checkpoint = await openCheckpoint(directory)
+  const device = openDevice(options)
+  const dtype = floatType(options.dtype, checkpoint.config.dtype)
+  const model = await loadModel(checkpoint, device, {
+    dtype,
+    quantization: options.quantization,
+    onProgress: (done, total) => onProgress({ stage: 'weights', done, total }),
+  })
+  checkpoint.close()
+  const kvDtype = options.kvCacheDtype === 'auto' ? dtype : floatTypes[options.kvCacheDtype]
+  const plan = planMemory(model, options, bytesOf(kvDtype))
+  const pool = new BlockPool(plan.numBlocks, options.blockSize)
+  const runner = new Runner(device, model, plan.numBlocks, options.blockSize, kvDtype)
+  const eosIds = [...new Set([...checkpoint.config.eosTokenIds, ...checkpoint.generationConfig.eosTokenIds])]
+  const engine = new Engine({ pool, runner, scheduler: new Scheduler(pool, options), eosIds })
+  const info: ModelInfo = {
+    model: name,
+    directory,
+    architecture: checkpoint.config.architecture,
+    numParameters: model.numParameters,
+    vocabSize: checkpoint.config.vocabSize,
+    maxModelLen: plan.maxModelLen,
+    device: device.name,
+    dtype: floatNames[dtype],
+    quantization: options.quantization ?? null,
+    kvCacheDtype: floatNames[kvDtype],
+    blockSize: options.blockSize,
+    numBlocks: plan.numBlocks,
+    kvCacheTokens: plan.numBlocks * options.blockSize,
+    kvCacheBytes: plan.numBlocks * plan.bytesPerBlock,
+    loadSeconds: (performance.now() - started) / 1000,
+  }
+  return { engine, info, device }
+}
+
+function openDevice({ device, threads }: ResolvedEngineOptions): Device {
+  const settings = threads === undefined ? {} : { threads }
+  if (device === 'reference') return referenceDevice()
+  return device === 'cpu' ? cpuDevice(settings) : defaultDevice(settings)
+}
+
+function floatType(asked: ResolvedEngineOptions['dtype'], stored: ModelConfig['dtype']): FloatType {
+  if (asked !== 'auto') return floatTypes[asked]
+  return stored === 'bf16' || stored === 'f16' ? stored : 'f32'
+}
+
+interface MemoryPlan {
+  readonly numBlocks: number
+  readonly bytesPerBlock: number
+  readonly maxModelLen: number
+}
+
+/** How many blocks to hold, and the longest sequence that always fits into them. */
+function planMemory(model: LanguageModel, options: ResolvedEngineOptions, elementBytes: number): MemoryPlan {
+  const { maxPositionEmbeddings, numLayers } = model.config
+  const { blockSize, maxNumSeqs, maxNumBatchedTokens, kvCacheMemory } = options
+  if (options.maxModelLen !== undefined && options.maxModelLen > maxPositionEmbeddings)
+    throw new SlipwayError(
+      'request',
+      `option maxModelLen: ${options.maxModelLen} is above the model's ${maxPositionEmbeddings} positions; lower it`,
+      { param: 'maxModelLen' },
+    )
+  if (maxNumSeqs > maxNumBatchedTokens)
+    throw new SlipwayError(
+      'request',
+      `option maxNumBatchedTokens: ${maxNumBatchedTokens} is below maxNumSeqs ${maxNumSeqs}; every running sequence needs a token per step`,
+      { param: 'maxNumBatchedTokens' },
+    )
+  const wantedLen = options.maxModelLen ?? maxPositionEmbeddings
+  const bytesPerBlock = 2 * numLayers * blockSize * model.kvWidth * elementBytes
+  const free = process.availableMemory?.() ?? freemem()
+  const budget = memoryBytes(kvCacheMemory ?? defaultShare, free)
+  const perSequence = Math.ceil(wantedLen / blockSize)
+  // never more than every slot can fill
+  const numBlocks = Math.min(Math.floor(budget / bytesPerBlock), perSequence * maxNumSeqs)
+  const maxModelLen = Math.min(wantedLen, numBlocks * blockSize)
+  if (numBlocks === 0 || (options.maxModelLen !== undefined && maxModelLen < wantedLen))
+    throw new SlipwayError(
+      'request',
+      `option kvCacheMemory: ${budget} bytes hold ${numBlocks * blockSize} tokens, one sequence of ${wantedLen} needs ` +
+        `${perSequence * bytesPerBlock} bytes; raise it or lower maxModelLen`,
+      { param: 'kvCacheMemory' },
+    )
+  return { numBlocks, bytesPerBlock, maxModelLen }
+}

@@ -1,0 +1,67 @@
+import { SlipwayError } from '@slipway/tensor'
+import { z } from 'zod'
+
+const count = z
+  .int()
+  .min(1)
+  .max(2 ** 31 - 1)
+const floatTypes = ['auto', 'float32', 'bfloat16', 'float16'] as const
+
+/** Engine settings, named as vLLM and FastDeploy name them; the command line derives its flags from this. */
+export const engineOptionsSchema = z.strictObject({
+  device: z
+    .enum(['auto', 'cpu', 'reference'])
+    .default('auto')
+    .describe('auto takes the C++ kernels when they are built'),
+  dtype: z.enum(floatTypes).default('auto').describe('type in which weights are kept; auto: as in the checkpoint'),
+  quantization: z.enum(['wint8']).optional().describe('quantise the linear layers while loading'),
+  kvCacheDtype: z
+    .enum(floatTypes)
+    .default('auto')
+    .describe('type of cached keys and values; auto: that of the weights'),
+  maxModelLen: count.optional().describe('longest prompt and answer together, in tokens'),
+  maxNumSeqs: count.default(64).describe('most sequences in one step'),
+  maxNumBatchedTokens: count.default(512).describe('most tokens in one step; longer prompts are split'),
+  blockSize: z.int().min(1).max(4096).default(64).describe('tokens per KV block'),
+  kvCacheMemory: z
+    .union([z.number().positive(), z.string()])
+    .optional()
+    .describe('memory for keys and values: bytes (2147483648, 2GB, 512MiB) or a share of free memory (0.3)'),
+  threads: z.int().min(1).max(256).optional().describe('kernel threads; default: one per core'),
+  maxWaitingRequests: count.default(1024).describe('requests that may queue before new ones are refused'),
+})
+
+export type EngineOptions = z.input<typeof engineOptionsSchema>
+export type ResolvedEngineOptions = z.output<typeof engineOptionsSchema>
+
+export function resolveEngineOptions(options: EngineOptions): ResolvedEngineOptions {
+  const parsed = engineOptionsSchema.safeParse(options)
+  if (parsed.success) return parsed.data
+  const issue = parsed.error.issues[0]!
+  const name = issue.path.join('.') || ('keys' in issue ? issue.keys.join(', ') : 'options')
+  throw new SlipwayError('request', `option ${name}: ${issue.message}`, { param: name })
+}
+
+const units: Readonly<Record<string, number>> = {
+  '': 1,
+  b: 1,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  k: 1024,
+  m: 1024 ** 2,
+  g: 1024 ** 3,
+  kib: 1024,
+  mib: 1024 ** 2,
+  gib: 1024 ** 3,
+}
+
+/** Bytes meant by a memory setting: up to 1 is a share of `freeBytes`, more is bytes, text may carry a unit. */
+export function memoryBytes(setting: number | string, freeBytes: number): number {
+  const match = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(String(setting))
+  const unit = units[match?.[2]!.toLowerCase() ?? '?']
+  if (!match || unit === undefined)
+    throw new SlipwayError('request', `option kvCacheMemory: "${setting}" is neither bytes (2GB) nor a share (0.3)`)
+  const value = Number(match[1])
+  return Math.floor(match[2] === '' && value <= 1 ? value * freeBytes : value * unit)
+}

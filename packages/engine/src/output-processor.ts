@@ -1,0 +1,78 @@
+import type { IncrementalDetokenizer, Tokenizer } from '@slipway/checkpoint'
+import type { StepOutput } from './engine.ts'
+import type { ChosenLogprob, GenerationEvent } from './outputs.ts'
+import type { RawLogprobs } from './runner.ts'
+import type { ResolvedParams } from './sampling-params.ts'
+import { StopStrings } from './stop-strings.ts'
+
+/** Turns the engine's tokens of one completion into text events: detokenises, finds stop strings, names logprobs. */
+export class OutputProcessor {
+  readonly #tokenizer: Tokenizer
+  readonly #params: ResolvedParams
+  readonly #index: number
+  readonly #detokenizer: IncrementalDetokenizer
+  readonly #stops: StopStrings
+  numTokens = 0
+  isFinished = false
+
+  constructor(tokenizer: Tokenizer, params: ResolvedParams, index: number) {
+    this.#tokenizer = tokenizer
+    this.#params = params
+    this.#index = index
+    this.#detokenizer = tokenizer.detokenizer({ skipSpecialTokens: params.skipSpecialTokens })
+    this.#stops = new StopStrings(params.stop, params.includeStopStrInOutput)
+  }
+
+  /**
+   * Events for one step. `stopped` says that a stop string ended the completion here, so the engine, which sees only
+   * tokens, has to be told.
+   */
+  push({ tokenIds, logprobs, finish }: StepOutput): { events: GenerationEvent[]; stopped: boolean } {
+    const index = this.#index
+    let text = ''
+    let stop: string | undefined
+    for (const [i, id] of tokenIds.entries()) {
+      this.numTokens++
+      const isStopToken = finish?.reason === 'stop' && i === tokenIds.length - 1
+      if (isStopToken && !this.#params.includeStopStrInOutput) continue
+      const piece = this.#detokenizer.push(id)
+      // stop strings count only after minTokens, like end of text
+      if (this.numTokens <= this.#params.minTokens) text += this.#stops.flush() + piece
+      else {
+        const found = this.#stops.push(piece)
+        text += found.text
+        stop = found.stop
+      }
+      if (stop !== undefined) break
+    }
+    if (finish && stop === undefined) {
+      const found = this.#stops.push(this.#detokenizer.flush())
+      stop = finish.reason === 'stop' || this.numTokens <= this.#params.minTokens ? undefined : found.stop
+      text += found.text + (found.stop === undefined ? this.#stops.flush() : '')
+    }
+    const events: GenerationEvent[] = []
+    if (tokenIds.length > 0 || text !== '')
+      events.push({
+        type: 'delta',
+        index,
+        text,
+        tokenIds,
+        ...(logprobs && { logprobs: logprobs.map((raw, i) => this.#nameLogprobs(tokenIds[i]!, raw)) }),
+      })
+    if (stop !== undefined) events.push({ type: 'finish', index, finishReason: 'stop', stopReason: stop })
+    else if (finish) events.push({ type: 'finish', index, finishReason: finish.reason, stopReason: finish.stopReason })
+    this.isFinished = stop !== undefined || finish !== undefined
+    return { events, stopped: stop !== undefined && !finish }
+  }
+
+  #nameLogprobs(tokenId: number, { logprob, rank, top }: RawLogprobs): ChosenLogprob {
+    const textOf = (id: number): string => this.#tokenizer.decode([id], { skipSpecialTokens: false })
+    return {
+      tokenId,
+      token: textOf(tokenId),
+      logprob,
+      rank,
+      top: top.map((entry) => ({ ...entry, token: textOf(entry.tokenId) })),
+    }
+  }
+}

@@ -1,0 +1,209 @@
+import type { LanguageModel, ModelBatch } from '@slipway/models'
+import {
+  adjustLogits,
+  logprobs,
+  sample,
+  selectRows,
+  type Device,
+  type DType,
+  type KvCache,
+  type LogitAdjustments,
+  type Tensor,
+} from '@slipway/tensor'
+import type { Chunk } from './scheduler.ts'
+import type { Sequence } from './sequence.ts'
+
+/** Log-probabilities as numbers; the texts are added in front. */
+export interface RawLogprobs {
+  readonly logprob: number
+  readonly rank: number
+  readonly top: readonly { readonly tokenId: number; readonly logprob: number }[]
+}
+
+export interface Sampled {
+  readonly sequence: Sequence
+  readonly token: number
+  readonly logprobs: RawLogprobs | undefined
+}
+
+/** Lays out a step for the model, runs it and samples. Owns the KV caches. */
+export class Runner {
+  readonly #device: Device
+  readonly #model: LanguageModel
+  readonly #blockSize: number
+  readonly #caches: readonly KvCache[]
+
+  constructor(device: Device, model: LanguageModel, numBlocks: number, blockSize: number, kvDtype: DType) {
+    this.#device = device
+    this.#model = model
+    this.#blockSize = blockSize
+    const shape = [numBlocks, blockSize, model.kvWidth]
+    this.#caches = Array.from({ length: model.config.numLayers }, () => ({
+      keys: device.zeros(shape, kvDtype),
+      values: device.zeros(shape, kvDtype),
+    }))
+  }
+
+  /** Computes the chunks; returns one token for each sequence whose last token was among them. */
+  async run(chunks: readonly Chunk[]): Promise<Sampled[]> {
+    try {
+      return await this.#run(chunks)
+    } catch (error) {
+      this.#device.discard()
+      throw error
+    }
+  }
+
+  async #run(chunks: readonly Chunk[]): Promise<Sampled[]> {
+    const complete = chunks.filter(({ sequence, numTokens }) => sequence.numPending === numTokens)
+    const logits = this.#model.forward(this.#layOut(chunks), this.#caches)
+    if (!logits) {
+      await this.#device.run([])
+      return []
+    }
+    const sequences = complete.map((chunk) => chunk.sequence)
+    const withLogprobs = sequences.flatMap((s, i) => (s.request.params.logprobs == null ? [] : [i]))
+    // a copy: logprobs are the model's own, and the adjustments are made in place
+    const raw = withLogprobs.length > 0 ? selectRows(logits, this.#ints(withLogprobs)) : undefined
+    const adjustments = this.#adjustments(sequences)
+    if (adjustments) adjustLogits(logits, adjustments)
+    const sampled = this.#sample(logits, sequences)
+    await this.#device.run(raw ? [sampled, raw] : [sampled])
+    const tokens = await this.#device.read(sampled)
+    const listed = raw ? await this.#logprobs(raw, withLogprobs, sequences, tokens as Int32Array) : undefined
+    return sequences.map((sequence, i) => ({ sequence, token: tokens[i]!, logprobs: listed?.get(i) }))
+  }
+
+  #layOut(chunks: readonly Chunk[]): ModelBatch {
+    const ids: number[] = []
+    const positions: number[] = []
+    const rows: number[] = []
+    const slots: number[] = []
+    const logitRows: number[] = []
+    const width = Math.max(...chunks.map(({ sequence }) => sequence.blocks.length))
+    const tables = new Int32Array(chunks.length * width)
+    for (const [s, { sequence, numTokens }] of chunks.entries()) {
+      const { tokens, blocks, numComputed } = sequence
+      tables.set(blocks, s * width)
+      for (let p = numComputed; p < numComputed + numTokens; p++) {
+        ids.push(tokens[p]!)
+        positions.push(p)
+        rows.push(s)
+        slots.push(blocks[Math.floor(p / this.#blockSize)]! * this.#blockSize + (p % this.#blockSize))
+      }
+      if (numTokens === sequence.numPending) logitRows.push(ids.length - 1)
+    }
+    return {
+      ids: this.#ints(ids),
+      positions: this.#ints(positions),
+      sequences: this.#ints(rows),
+      slots: this.#ints(slots),
+      blockTables: this.#device.tensor(tables, [chunks.length, width], 'i32'),
+      logitRows: logitRows.length > 0 ? this.#ints(logitRows) : undefined,
+    }
+  }
+
+  #ints(values: readonly number[]): Tensor {
+    return this.#device.tensor(values, [values.length], 'i32')
+  }
+
+  /** Penalties and biases of all rows as one sparse list; undefined when no row has any. */
+  #adjustments(sequences: readonly Sequence[]): LogitAdjustments | undefined {
+    const entries: { token: number; count: number; inPrompt: number; bias: number }[] = []
+    const rowStarts = [0]
+    for (const sequence of sequences) {
+      const changes = changesOf(sequence)
+      for (const [token, { count, inPrompt, bias }] of changes) entries.push({ token, count, inPrompt, bias })
+      rowStarts.push(entries.length)
+    }
+    if (entries.length === 0) return undefined
+    const penalties = sequences.flatMap(({ request: { params } }) => [
+      params.repetitionPenalty,
+      params.frequencyPenalty,
+      params.presencePenalty,
+    ])
+    return {
+      rowStarts: this.#ints(rowStarts),
+      tokens: this.#ints(entries.map((e) => e.token)),
+      counts: this.#ints(entries.map((e) => e.count)),
+      inPrompt: this.#ints(entries.map((e) => e.inPrompt)),
+      bias: this.#device.tensor(
+        entries.map((e) => e.bias),
+        [entries.length],
+        'f32',
+      ),
+      penalties: this.#device.tensor(penalties, [sequences.length, 3], 'f32'),
+    }
+  }
+
+  #sample(logits: Tensor, sequences: readonly Sequence[]): Tensor {
+    const params = sequences.flatMap(({ request: { params } }) => [
+      params.temperature,
+      Math.max(0, params.topK),
+      params.topP,
+      params.minP,
+    ])
+    const seeds = sequences.flatMap((s) => seedWords(s.request.params.seed, s.index))
+    return sample(
+      logits,
+      this.#device.tensor(params, [sequences.length, 4], 'f32'),
+      this.#device.tensor(seeds, [sequences.length, 2], 'u32'),
+      // the place in the text, so that a draw does not depend on how the sequence got there
+      this.#device.tensor(
+        sequences.map((s) => s.tokens.length),
+        [sequences.length],
+        'u32',
+      ),
+    )
+  }
+
+  async #logprobs(
+    raw: Tensor,
+    rows: readonly number[],
+    sequences: readonly Sequence[],
+    tokens: Int32Array,
+  ): Promise<Map<number, RawLogprobs>> {
+    const wanted = rows.map((i) => sequences[i]!.request.params.logprobs!)
+    const k = Math.min(Math.max(...wanted), this.#model.config.vocabSize)
+    const listed = logprobs(raw, this.#ints(rows.map((i) => tokens[i]!)), k)
+    await this.#device.run([listed.values, listed.ids, listed.ranks])
+    const [values, ids, ranks] = await Promise.all(
+      [listed.values, listed.ids, listed.ranks].map((tensor) => this.#device.read(tensor)),
+    )
+    return new Map(
+      rows.map((row, i) => {
+        const start = i * (k + 1)
+        const top = Array.from({ length: Math.min(wanted[i]!, k) }, (_, j) => ({
+          tokenId: ids![start + 1 + j]!,
+          logprob: values![start + 1 + j]!,
+        }))
+        return [row, { logprob: values![start]!, rank: ranks![i]!, top }]
+      }),
+    )
+  }
+}
+
+/** What a request asks to change in its next logits, by token. */
+function changesOf(sequence: Sequence): Map<number, { count: number; inPrompt: number; bias: number }> {
+  const { params } = sequence.request
+  const changes = new Map<number, { count: number; inPrompt: number; bias: number }>()
+  if (params.repetitionPenalty !== 1 || params.frequencyPenalty !== 0 || params.presencePenalty !== 0)
+    for (const [token, { count, inPrompt }] of sequence.uses)
+      changes.set(token, { count, inPrompt: inPrompt ? 1 : 0, bias: 0 })
+  const addBias = (token: number, bias: number): void => {
+    const change = changes.get(token)
+    if (change) change.bias += bias
+    else changes.set(token, { count: 0, inPrompt: 0, bias })
+  }
+  for (const [token, bias] of Object.entries(params.logitBias)) addBias(Number(token), bias)
+  if (sequence.numGenerated < params.minTokens) for (const token of sequence.stopIds) addBias(token, -Infinity)
+  return changes
+}
+
+/** The 64-bit key of a sequence's random draws, as two words; completions of one request differ by index. */
+export function seedWords(seed: number, index: number): [number, number] {
+  const bits = BigInt.asUintN(64, BigInt(seed))
+  const low = Number(bits & 0xffffffffn)
+  const high = Number(bits >> 32n)
+  return [low, (high ^ Math.imul(index, 0x9e3779b9)) >>> 0]
+}

@@ -1,0 +1,100 @@
+import { SlipwayError } from '@slipway/tensor'
+import { z } from 'zod'
+
+/** What can be asked of one generation. Names and meanings are vLLM's, in camel case. */
+export interface SamplingParams {
+  /** Most tokens to generate; absent or null: until the model's length limit. */
+  readonly maxTokens?: number | null | undefined
+  /** No end of text before that many tokens. */
+  readonly minTokens?: number | undefined
+  /** 0 is greedy. */
+  readonly temperature?: number | undefined
+  readonly topP?: number | undefined
+  /** 0 or -1 keeps all tokens. */
+  readonly topK?: number | undefined
+  /** Drops tokens less probable than this share of the best one. */
+  readonly minP?: number | undefined
+  readonly repetitionPenalty?: number | undefined
+  readonly presencePenalty?: number | undefined
+  readonly frequencyPenalty?: number | undefined
+  /** Added to the logits of single tokens, by id, -100 to 100; -100 all but bans one. */
+  readonly logitBias?: Readonly<Record<string, number>> | undefined
+  readonly stop?: string | readonly string[] | null | undefined
+  readonly stopTokenIds?: readonly number[] | undefined
+  /** Leaves the stop string in the text. */
+  readonly includeStopStrInOutput?: boolean | undefined
+  readonly ignoreEos?: boolean | undefined
+  /** The same seed gives the same text; absent: a random one. */
+  readonly seed?: number | null | undefined
+  /** Completions per prompt. */
+  readonly n?: number | undefined
+  /** Log-probabilities of the chosen token and of that many best ones; absent: none. */
+  readonly logprobs?: number | null | undefined
+  readonly skipSpecialTokens?: boolean | undefined
+}
+
+const integer = (low: number, high: number) => z.int().min(low).max(high)
+
+const schema = z.strictObject({
+  maxTokens: integer(1, 2 ** 31 - 1).nullish(),
+  minTokens: integer(0, 2 ** 31 - 1).default(0),
+  temperature: z.number().min(0).max(100).default(1),
+  topP: z.number().min(0).max(1).default(1),
+  topK: integer(-1, 2 ** 31 - 1).default(0),
+  minP: z.number().min(0).max(1).default(0),
+  repetitionPenalty: z.number().positive().max(100).default(1),
+  presencePenalty: z.number().min(-2).max(2).default(0),
+  frequencyPenalty: z.number().min(-2).max(2).default(0),
+  logitBias: z
+    .record(z.string().regex(/^\d{1,9}$/, 'must be a token id'), z.number().min(-100).max(100))
+    .refine((bias) => Object.keys(bias).length <= 1024, 'has more than 1024 entries')
+    .default({}),
+  stop: z
+    .union([z.string().min(1).max(1000), z.array(z.string().min(1).max(1000)).max(64)])
+    .nullish()
+    .transform((stop) => (stop == null ? [] : typeof stop === 'string' ? [stop] : stop)),
+  stopTokenIds: z
+    .array(integer(0, 2 ** 31 - 1))
+    .max(1024)
+    .default([]),
+  includeStopStrInOutput: z.boolean().default(false),
+  ignoreEos: z.boolean().default(false),
+  seed: integer(-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER).nullish(),
+  n: integer(1, 128).default(1),
+  logprobs: integer(0, 20).nullish(),
+  skipSpecialTokens: z.boolean().default(true),
+})
+
+/** Every parameter decided: what the engine works with. */
+export type ResolvedParams = Readonly<z.output<typeof schema>>
+
+/** What of a model limits the parameters. */
+export interface ParamLimits {
+  readonly vocabSize: number
+  readonly maxModelLen: number
+}
+
+/** Fills in defaults and refuses what cannot be honoured, naming parameter, value and bound. */
+export function resolveParams(params: SamplingParams, limits: ParamLimits): ResolvedParams {
+  const parsed = schema.safeParse(params)
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]!
+    const name = issue.path.map(String).join('.') || ('keys' in issue ? issue.keys.join(', ') : 'params')
+    throw new SlipwayError('request', `${name}: ${issue.message}`, { param: name })
+  }
+  const resolved = parsed.data
+  const beyond = [...Object.keys(resolved.logitBias).map(Number), ...resolved.stopTokenIds].find(
+    (id) => id >= limits.vocabSize,
+  )
+  if (beyond !== undefined)
+    throw new SlipwayError('request', `token id ${beyond} is outside the vocabulary of ${limits.vocabSize}`, {
+      param: beyond in resolved.logitBias ? 'logitBias' : 'stopTokenIds',
+    })
+  if (resolved.maxTokens != null && resolved.minTokens > resolved.maxTokens)
+    throw new SlipwayError(
+      'request',
+      `minTokens ${resolved.minTokens} is above maxTokens ${resolved.maxTokens}; lower it`,
+      { param: 'minTokens' },
+    )
+  return resolved
+}

@@ -1,0 +1,66 @@
+import { parentPort, workerData } from 'node:worker_threads'
+import { SlipwayError } from '@slipway/tensor'
+import type { Engine, StepOutput } from './engine.ts'
+import { loadEngine } from './load-engine.ts'
+import type { Command, Report, WorkerSetup } from './protocol.ts'
+
+// The engine's thread: it computes, the front never does. Commands are taken between steps.
+
+const port = parentPort!
+
+function report(message: Report): void {
+  port.postMessage(message)
+}
+
+function sendStep(outputs: readonly StepOutput[]): void {
+  if (outputs.length > 0) report({ type: 'step', outputs })
+}
+
+/** Runs steps until nothing is left, yielding after each so that commands come in. */
+async function work(engine: Engine): Promise<void> {
+  while (engine.hasWork) {
+    try {
+      sendStep(await engine.step())
+    } catch (error) {
+      report({ type: 'step', outputs: engine.abortAll('error'), error: SlipwayError.toWire(error) })
+    }
+    await new Promise(setImmediate)
+  }
+  engine.checkIdle()
+}
+
+async function main(): Promise<void> {
+  const { engine, info, device } = await loadEngine(workerData as WorkerSetup, (progress) =>
+    report({ type: 'progress', progress }),
+  )
+  let working = false
+  const wake = (): void => {
+    if (working) return
+    working = true
+    void work(engine)
+      .catch((error: unknown) => report({ type: 'failed', error: SlipwayError.toWire(error) }))
+      .finally(() => {
+        working = false
+        // a command may have come between the last step and now
+        if (engine.hasWork) wake()
+      })
+  }
+  port.on('message', (command: Command) => {
+    if (command.type === 'submit') {
+      engine.add(command.request)
+      wake()
+    } else if (command.type === 'abort') sendStep(engine.abort(command.requestId, command.index))
+    else if (command.type === 'stats') report({ type: 'stats', id: command.id, stats: engine.stats() })
+    else {
+      engine.abortAll('abort')
+      device.close()
+      port.close()
+    }
+  })
+  report({ type: 'ready', info })
+}
+
+main().catch((error: unknown) => {
+  report({ type: 'failed', error: SlipwayError.toWire(error) })
+  port.close()
+})

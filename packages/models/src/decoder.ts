@@ -1,0 +1,122 @@
+import { ropeInverseFrequencies, type ModelConfig } from '@slipway/checkpoint'
+import {
+  add,
+  attention,
+  columns,
+  embedding,
+  kvWrite,
+  linear,
+  rmsNorm,
+  rope,
+  ropeTable,
+  selectRows,
+  siluMul,
+  SlipwayError,
+  type Device,
+  type KvCache,
+  type LinearWeight,
+  type Tensor,
+} from '@slipway/tensor'
+import type { LanguageModel, ModelBatch } from './model.ts'
+import type { Weights } from './weights.ts'
+
+/** What tells one dense decoder from another; everything else is in the config. */
+export interface DecoderTraits {
+  readonly qkvBias: boolean
+  /** Bias of the attention's output projection. */
+  readonly outputBias: boolean
+  readonly mlpBias: boolean
+  /** RMS norm over each head of q and k, before rope. */
+  readonly qkNorm: boolean
+}
+
+interface Layer {
+  readonly inputNorm: Tensor
+  readonly qkv: LinearWeight
+  readonly qNorm: Tensor | undefined
+  readonly kNorm: Tensor | undefined
+  readonly output: LinearWeight
+  readonly postNorm: Tensor
+  readonly gateUp: LinearWeight
+  readonly down: LinearWeight
+  /** Tokens seen by this layer; 0 is all. */
+  readonly window: number
+}
+
+/** A pre-norm decoder with rotary grouped-query attention and SwiGLU: Llama, Qwen2, Qwen3 and their kin. */
+export function denseDecoder(
+  device: Device,
+  config: ModelConfig,
+  weights: Weights,
+  traits: DecoderTraits,
+): LanguageModel {
+  if (config.hiddenAct !== 'silu')
+    throw new SlipwayError('unsupported', `hidden_act "${config.hiddenAct}": this architecture is built for silu`)
+  const { hiddenSize, intermediateSize, vocabSize, headDim } = config
+  const qWidth = config.numHeads * headDim
+  const kvWidth = config.numKvHeads * headDim
+
+  const embed = weights.matrix('model.embed_tokens.weight', vocabSize, hiddenSize)
+  const layers = Array.from({ length: config.numLayers }, (_, i): Layer => {
+    const name = `model.layers.${i}`
+    const projections = ['q_proj', 'k_proj', 'v_proj'].map((p) => `${name}.self_attn.${p}`)
+    return {
+      inputNorm: weights.vector(`${name}.input_layernorm.weight`, hiddenSize),
+      qkv: weights.linear(projections, [qWidth, kvWidth, kvWidth], hiddenSize, traits.qkvBias),
+      qNorm: traits.qkNorm ? weights.vector(`${name}.self_attn.q_norm.weight`, headDim) : undefined,
+      kNorm: traits.qkNorm ? weights.vector(`${name}.self_attn.k_norm.weight`, headDim) : undefined,
+      output: weights.linear([`${name}.self_attn.o_proj`], [hiddenSize], qWidth, traits.outputBias),
+      postNorm: weights.vector(`${name}.post_attention_layernorm.weight`, hiddenSize),
+      gateUp: weights.linear(
+        [`${name}.mlp.gate_proj`, `${name}.mlp.up_proj`],
+        [intermediateSize, intermediateSize],
+        hiddenSize,
+        traits.mlpBias,
+      ),
+      down: weights.linear([`${name}.mlp.down_proj`], [hiddenSize], intermediateSize, traits.mlpBias),
+      window: config.layerTypes[i] === 'sliding' ? (config.slidingWindow ?? 0) : 0,
+    }
+  })
+  const norm = weights.vector('model.norm.weight', hiddenSize)
+  const isTied = config.tieWordEmbeddings ?? !weights.has('lm_head.weight')
+  const head = isTied ? embed : weights.matrix('lm_head.weight', vocabSize, hiddenSize)
+  weights.finish([/rotary_emb\.inv_freq$/, ...(isTied ? [/^lm_head\.weight$/] : [])])
+
+  const { inverseFrequencies, attentionScale } = ropeInverseFrequencies(config)
+  const frequencies = device.tensor(inverseFrequencies, [inverseFrequencies.length], 'f32')
+  const eps = config.rmsNormEps
+
+  function attend(x: Tensor, layer: Layer, cache: KvCache, angles: Tensor, batch: ModelBatch): Tensor {
+    const qkv = linear(rmsNorm(x, layer.inputNorm, eps), layer.qkv)
+    let q = columns(qkv, 0, qWidth)
+    let k = columns(qkv, qWidth, qWidth + kvWidth)
+    const v = columns(qkv, qWidth + kvWidth, qWidth + 2 * kvWidth)
+    if (layer.qNorm) q = rmsNorm(q, layer.qNorm, eps)
+    if (layer.kNorm) k = rmsNorm(k, layer.kNorm, eps)
+    kvWrite(cache, rope(k, angles, headDim), v, batch.slots)
+    const mixed = attention(rope(q, angles, headDim), cache, {
+      ...batch,
+      numHeads: config.numHeads,
+      numKvHeads: config.numKvHeads,
+      scale: headDim ** -0.5,
+      window: layer.window,
+    })
+    return linear(mixed, layer.output)
+  }
+
+  return {
+    config,
+    kvWidth,
+    numParameters: weights.numParameters,
+    forward(batch, caches) {
+      const angles = ropeTable(batch.positions, frequencies, attentionScale)
+      let x = embedding(embed, batch.ids)
+      for (const [i, layer] of layers.entries()) {
+        x = add(x, attend(x, layer, caches[i]!, angles, batch))
+        x = add(x, linear(siluMul(linear(rmsNorm(x, layer.postNorm, eps), layer.gateUp)), layer.down))
+      }
+      if (!batch.logitRows) return undefined
+      return linear(rmsNorm(selectRows(x, batch.logitRows), norm, eps), head)
+    },
+  }
+}

@@ -1,0 +1,37 @@
+import { readdirSync } from 'node:fs'
+import type { Checkpoint, ModelConfig } from '@slipway/checkpoint'
+import { SlipwayError, type Device } from '@slipway/tensor'
+import type { LanguageModel } from './model.ts'
+import { Weights, type WeightOptions } from './weights.ts'
+
+/** What a file of architectures/ exports as `build`. */
+export type Builder = (device: Device, config: ModelConfig, weights: Weights) => LanguageModel
+
+/** The names of the files in architectures/ are the `model_type`s that can be loaded: adding one adds a model. */
+export function supportedModelTypes(): string[] {
+  const files = readdirSync(new URL('./architectures', import.meta.url))
+  return files.flatMap((file) => /^(.+?)(?<!\.d|\.test)\.js$/.exec(file)?.[1] ?? []).sort()
+}
+
+/** Builds the model on the device. The checkpoint can be closed afterwards. */
+export async function loadModel(
+  checkpoint: Checkpoint,
+  device: Device,
+  options: WeightOptions,
+): Promise<LanguageModel> {
+  const { config } = checkpoint
+  const supported = supportedModelTypes()
+  if (!supported.includes(config.modelType))
+    throw new SlipwayError(
+      'unsupported',
+      `${checkpoint.directory}: model_type "${config.modelType}" is not supported; known: ${supported.join(', ')}`,
+      { modelType: config.modelType },
+    )
+  if (config.quantization !== null)
+    throw new SlipwayError(
+      'unsupported',
+      `${checkpoint.directory}: quantised checkpoints cannot be loaded yet; take the float one`,
+    )
+  const { build } = (await import(`./architectures/${config.modelType}.js`)) as { build: Builder }
+  return build(device, config, new Weights(checkpoint.tensors, device, options))
+}

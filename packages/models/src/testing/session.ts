@@ -1,0 +1,58 @@
+import type { Device, KvCache, Tensor } from '@slipway/tensor'
+import type { LanguageModel } from '../model.ts'
+
+const blockSize = 8
+
+/** One sequence over its own caches: the least that is needed to run a model in a test. */
+export class TestSession {
+  readonly #model: LanguageModel
+  readonly #device: Device
+  readonly #caches: readonly KvCache[]
+  readonly #numBlocks: number
+  #length = 0
+
+  constructor(device: Device, model: LanguageModel, maxTokens: number) {
+    this.#model = model
+    this.#device = device
+    this.#numBlocks = Math.ceil(maxTokens / blockSize)
+    const shape = [this.#numBlocks, blockSize, model.kvWidth]
+    this.#caches = Array.from({ length: model.config.numLayers }, () => ({
+      keys: device.zeros(shape, 'f32'),
+      values: device.zeros(shape, 'f32'),
+    }))
+  }
+
+  /** Runs the next tokens in one step; logits [ids.length, vocabSize] of all of them, or of the last alone. */
+  async run(ids: readonly number[], rows: 'all' | 'last' = 'all'): Promise<Float32Array> {
+    const ints = (values: readonly number[], shape = [values.length]): Tensor =>
+      this.#device.tensor(values, shape, 'i32')
+    const positions = ids.map((_, i) => this.#length + i)
+    // blocks in reverse order: where they lie must not matter
+    const blocks = Array.from({ length: this.#numBlocks }, (_, i) => this.#numBlocks - 1 - i)
+    const logits = this.#model.forward(
+      {
+        ids: ints(ids),
+        positions: ints(positions),
+        sequences: ints(ids.map(() => 0)),
+        slots: ints(positions.map((p) => blocks[Math.floor(p / blockSize)]! * blockSize + (p % blockSize))),
+        blockTables: ints(blocks, [1, blocks.length]),
+        logitRows: ints(rows === 'all' ? ids.map((_, i) => i) : [ids.length - 1]),
+      },
+      this.#caches,
+    )!
+    await this.#device.run([logits])
+    this.#length += ids.length
+    return (await this.#device.read(logits)) as Float32Array
+  }
+
+  /** Greedy continuation of a prompt, token by token. */
+  async greedy(prompt: readonly number[], count: number): Promise<number[]> {
+    let logits = await this.run(prompt, 'last')
+    const ids: number[] = []
+    for (;;) {
+      ids.push(logits.reduce((best, x, i) => (x > logits[best]! ? i : best), 0))
+      if (ids.length === count) return ids
+      logits = await this.run([ids.at(-1)!], 'last')
+    }
+  }
+}

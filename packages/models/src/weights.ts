@@ -1,0 +1,108 @@
+import type { TensorSource } from '@slipway/checkpoint'
+import { SlipwayError, toF32, viewAs, type Device, type DType, type LinearWeight, type Tensor } from '@slipway/tensor'
+import { convertFloats, quantizePerChannel } from './convert.ts'
+
+export interface WeightOptions {
+  /** Float type in which matrices are kept. */
+  readonly dtype: 'f32' | 'bf16' | 'f16'
+  /** wint8: linear layers as int8 with one scale per output. */
+  readonly quantization: 'wint8' | undefined
+  readonly onProgress?: ((loadedBytes: number, totalBytes: number) => void) | undefined
+}
+
+/** Takes tensors out of a checkpoint, checks their shapes, and puts them on the device. Remembers what was taken. */
+export class Weights {
+  readonly #source: TensorSource
+  readonly #device: Device
+  readonly #options: WeightOptions
+  readonly #taken = new Set<string>()
+  #loadedBytes = 0
+  numParameters = 0
+
+  constructor(source: TensorSource, device: Device, options: WeightOptions) {
+    this.#source = source
+    this.#device = device
+    this.#options = options
+  }
+
+  has(name: string): boolean {
+    return this.#source.has(name)
+  }
+
+  /** An f32 vector [length]: norms and biases. */
+  vector(name: string, length: number): Tensor {
+    const { bytes, dtype } = this.#take(name, [length])
+    return this.#device.tensor(toF32(dtype, viewAs(dtype, bytes, length)), [length], 'f32')
+  }
+
+  /** Embedding or head [rows, cols], never quantised. */
+  matrix(name: string, rows: number, cols: number): LinearWeight {
+    const part = this.#take(name, [rows, cols])
+    const bytes = convertFloats(part.bytes, part.dtype, this.#options.dtype)
+    return { weight: this.#device.weight('linear', [bytes], [rows, cols], this.#options.dtype) }
+  }
+
+  /**
+   * A linear layer whose outputs are those of `modules` one after another (q, k and v; gate and up), each `sizes[i]`
+   * wide over `cols` inputs. Names are module names: `.weight` and `.bias` are added.
+   */
+  linear(modules: readonly string[], sizes: readonly number[], cols: number, hasBias: boolean): LinearWeight {
+    const rows = sizes.reduce((a, b) => a + b, 0)
+    const parts = modules.map((name, i) => this.#take(`${name}.weight`, [sizes[i]!, cols]))
+    const bias = hasBias ? { bias: this.#bias(modules, sizes) } : {}
+    if (this.#options.quantization === undefined) {
+      const bytes = parts.map((part) => convertFloats(part.bytes, part.dtype, this.#options.dtype))
+      return { weight: this.#device.weight('linear', bytes, [rows, cols], this.#options.dtype), ...bias }
+    }
+    const quantized = parts.map((part, i) => quantizePerChannel(part.bytes, part.dtype, sizes[i]!, cols))
+    const scales = Float32Array.from(quantized.flatMap((part) => Array.from(part.scales)))
+    return {
+      weight: this.#device.weight(
+        'linear',
+        quantized.map((part) => part.bytes),
+        [rows, cols],
+        'i8',
+      ),
+      scale: this.#device.tensor(scales, [rows], 'f32'),
+      ...bias,
+    }
+  }
+
+  #bias(modules: readonly string[], sizes: readonly number[]): Tensor {
+    const values = modules.flatMap((name, i) => {
+      const { bytes, dtype } = this.#take(`${name}.bias`, [sizes[i]!])
+      return Array.from(toF32(dtype, viewAs(dtype, bytes, sizes[i]!)))
+    })
+    return this.#device.tensor(values, [values.length], 'f32')
+  }
+
+  #take(name: string, shape: readonly number[]): { bytes: Uint8Array; dtype: DType } {
+    const info = this.#source.info(name)
+    if (info.shape.length !== shape.length || info.shape.some((n, i) => n !== shape[i]))
+      throw new SlipwayError(
+        'checkpoint',
+        `tensor ${name} has shape [${info.shape}], config.json asks for [${shape}]: the files do not belong together`,
+        { tensor: name },
+      )
+    if (info.dtype !== 'f32' && info.dtype !== 'bf16' && info.dtype !== 'f16')
+      throw new SlipwayError('unsupported', `tensor ${name} is stored as ${info.dtype}, not as a float type`, {
+        tensor: name,
+      })
+    this.#taken.add(name)
+    this.#loadedBytes += info.byteLength
+    this.numParameters += shape.reduce((a, b) => a * b, 1)
+    this.#options.onProgress?.(this.#loadedBytes, this.#source.totalBytes)
+    return { bytes: this.#source.bytes(name), dtype: info.dtype }
+  }
+
+  /** Every tensor of the files must have found its place, save those that a tied head or old exports repeat. */
+  finish(ignored: readonly RegExp[]): void {
+    const left = [...this.#source.names].filter((name) => !this.#taken.has(name) && !ignored.some((r) => r.test(name)))
+    if (left.length > 0)
+      throw new SlipwayError(
+        'checkpoint',
+        `${left.length} tensors have no place in this architecture, first ${left[0]}; config.json and weights differ`,
+        { tensor: left[0]! },
+      )
+  }
+}

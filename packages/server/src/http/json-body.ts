@@ -1,0 +1,79 @@
+import { refusal } from './errors.ts'
+import { jsonFaultAt, maxJsonDepth, tooDeepAt } from './json-text.ts'
+
+/**
+ * Reads a JSON body. Only `application/json` is taken: a web page can send other types to a server on the same machine
+ * without being asked (CSRF). The length is checked while reading, so a body without a declared length is bounded too.
+ */
+export async function readJson(request: Request, maxBytes: number): Promise<unknown> {
+  checkType(request.headers)
+  return parseJson(decodeUtf8(await readBytes(request, maxBytes)))
+}
+
+function checkType(headers: Headers): void {
+  const [type = '', ...parameters] = (headers.get('content-type') ?? '').toLowerCase().split(';')
+  const charset = parameters.map((text) => text.trim()).find((text) => text.startsWith('charset='))
+  const isUtf8 = charset === undefined || /^charset="?utf-?8"?$/.test(charset)
+  if (type.trim() !== 'application/json' || !isUtf8)
+    throw refusal(`the content type is "${headers.get('content-type') ?? ''}"; send application/json in UTF-8`, {
+      status: 415,
+      code: 'unsupported_media_type',
+    })
+  const encoding = headers.get('content-encoding') ?? 'identity'
+  if (encoding !== 'identity')
+    throw refusal(`the content encoding "${encoding}" is not supported; send the body as it is`, {
+      status: 415,
+      code: 'unsupported_media_type',
+    })
+}
+
+async function readBytes(request: Request, maxBytes: number): Promise<Uint8Array> {
+  const tooLarge = refusal(`the body is longer than ${maxBytes} bytes; send less, or raise the server's limit`, {
+    status: 413,
+    code: 'request_too_large',
+  })
+  if (Number(request.headers.get('content-length') ?? 0) > maxBytes) throw tooLarge
+  const chunks: Uint8Array[] = []
+  let length = 0
+  const reader = request.body?.getReader()
+  while (reader) {
+    const { done, value } = await reader.read().catch(() => {
+      throw refusal('the body ended too early')
+    })
+    if (done) break
+    length += value.byteLength
+    if (length > maxBytes) {
+      void reader.cancel().catch(() => {})
+      throw tooLarge
+    }
+    chunks.push(value)
+  }
+  return Buffer.concat(chunks, length)
+}
+
+function decodeUtf8(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    throw refusal('the body is not valid UTF-8', { code: 'invalid_json' })
+  }
+}
+
+/** Parses the text of a body; faults name their place. */
+export function parseJson(text: string): unknown {
+  const deep = tooDeepAt(text)
+  if (deep >= 0)
+    throw refusal(`the body nests deeper than ${maxJsonDepth} levels at ${place(text, deep)}`, { code: 'invalid_json' })
+  try {
+    return JSON.parse(text)
+  } catch {
+    const at = jsonFaultAt(text)
+    const found = at < text.length ? `unexpected ${JSON.stringify(String.fromCodePoint(text.codePointAt(at)!))}` : 'it ends'
+    throw refusal(`the body is not valid JSON: ${found} at ${place(text, at)}`, { code: 'invalid_json' })
+  }
+}
+
+function place(text: string, at: number): string {
+  const lines = text.slice(0, at).split('\n')
+  return `position ${at} (line ${lines.length}, column ${lines.at(-1)!.length + 1})`
+}

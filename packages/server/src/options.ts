@@ -1,0 +1,35 @@
+import { SlipwayError } from '@slipway/tensor'
+import { z } from 'zod'
+
+/** Server settings, named as vLLM names them where it has them; the command line can derive its flags from this. */
+export const serverOptionsSchema = z.strictObject({
+  host: z.string().min(1).default('127.0.0.1').describe('address to listen on; 0.0.0.0 or :: for all'),
+  port: z.int().min(0).max(65535).default(8000).describe('0 takes any free one'),
+  servedModelNames: z
+    .array(z.string().min(1).max(256))
+    .min(1)
+    .optional()
+    .describe('names under which clients ask for the model, the first one is shown; default: that of the model'),
+  maxBodyBytes: z.int().min(1024).default(10_000_000).describe('longest request body'),
+  heartbeatSeconds: z.number().min(0.01).max(3600).default(15).describe('pause after which a quiet stream sends a ping'),
+  corsOrigins: z
+    .array(z.string().min(1))
+    .optional()
+    .describe('web pages that may ask, such as https://example.org; * for all; default: none'),
+  drainSeconds: z.number().min(0).max(3600).default(5).describe('time that open requests get when the server closes'),
+})
+
+export type ResolvedServerOptions = z.output<typeof serverOptionsSchema>
+
+export interface ServerOptions extends Readonly<z.input<typeof serverOptionsSchema>> {
+  /** Told of every answer with status 500, which is a bug of ours; by default it is written to standard error. */
+  readonly onInternalError?: (error: unknown, requestId: string) => void
+}
+
+export function resolveServerOptions({ onInternalError: _, ...options }: ServerOptions): ResolvedServerOptions {
+  const parsed = serverOptionsSchema.safeParse(options)
+  if (parsed.success) return parsed.data
+  const issue = parsed.error.issues[0]!
+  const name = issue.path.join('.') || ('keys' in issue ? issue.keys.join(', ') : 'options')
+  throw new SlipwayError('request', `option ${name}: ${issue.message}`, { param: name })
+}

@@ -1,0 +1,266 @@
+// The Node-API surface; src/native.ts has its types. Arguments are checked in TypeScript before they come here, a wrong
+// one gives `undefined`. Nothing here throws or computes.
+#include <node_api.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <new>
+
+#include "memory.h"
+#include "program.h"
+
+namespace slipway {
+namespace {
+
+constexpr int kMaxArguments = 6;
+
+struct Arguments {
+  napi_env env;
+  napi_value values[kMaxArguments];
+  size_t count = kMaxArguments;
+
+  Arguments(napi_env env, napi_callback_info info) : env(env) {
+    if (napi_get_cb_info(env, info, &count, values, nullptr, nullptr) != napi_ok) count = 0;
+  }
+  bool number(size_t i, double* out) const {
+    return i < count && napi_get_value_double(env, values[i], out) == napi_ok;
+  }
+  template <class T>
+  T* external(size_t i) const {
+    void* data = nullptr;
+    if (i >= count || napi_get_value_external(env, values[i], &data) != napi_ok) return nullptr;
+    return (T*)data;
+  }
+  // An ArrayBuffer or a view of one.
+  bool bytes(napi_value value, char** data, size_t* size) const {
+    bool is = false;
+    void* memory = nullptr;
+    if (napi_is_arraybuffer(env, value, &is) == napi_ok && is) {
+      if (napi_get_arraybuffer_info(env, value, &memory, size) != napi_ok) return false;
+    } else {
+      napi_typedarray_type type;
+      size_t length = 0;
+      if (napi_is_typedarray(env, value, &is) != napi_ok || !is) return false;
+      if (napi_get_typedarray_info(env, value, &type, &length, &memory, nullptr, nullptr) != napi_ok) return false;
+      size_t element = type == napi_float64_array ? 8 : type == napi_uint8_array ? 1 : 0;
+      if (element == 0) return false;
+      *size = length * element;
+    }
+    *data = (char*)memory;
+    return true;
+  }
+};
+
+napi_value numberValue(napi_env env, double x) {
+  napi_value value = nullptr;
+  napi_create_double(env, x, &value);
+  return value;
+}
+
+// A device's threads and kernels, owned by a JavaScript handle. `close` ends the threads early.
+struct Engine {
+  Pool* pool;
+  const Kernels* kernels;
+};
+
+void freeEngine(napi_env, void* data, void*) {
+  Engine* engine = (Engine*)data;
+  delete engine->pool;
+  delete engine;
+}
+
+void freePagesOf(napi_env, void* data, void* hint) { freePages(data, (size_t)(uintptr_t)hint); }
+void unmapFileOf(napi_env, void* data, void* hint) { unmapFile(data, (size_t)(uintptr_t)hint); }
+
+// () -> [name, supported][], best first
+napi_value targets(napi_env env, napi_callback_info) {
+  Target all[kMaxTargets];
+  int count = listTargets(all);
+  napi_value list = nullptr;
+  napi_create_array_with_length(env, (size_t)count, &list);
+  for (int i = 0; i < count; i++) {
+    napi_value pair, name, supported;
+    napi_create_array_with_length(env, 2, &pair);
+    napi_create_string_utf8(env, all[i].kernels->name, NAPI_AUTO_LENGTH, &name);
+    napi_get_boolean(env, all[i].supported, &supported);
+    napi_set_element(env, pair, 0, name);
+    napi_set_element(env, pair, 1, supported);
+    napi_set_element(env, list, (uint32_t)i, pair);
+  }
+  return list;
+}
+
+// (threads, index in targets()) -> engine | undefined
+napi_value open(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  double threads, target;
+  Target all[kMaxTargets];
+  int count = listTargets(all);
+  if (!args.number(0, &threads) || !args.number(1, &target)) return nullptr;
+  if (!(threads >= 1 && threads <= 1024) || !(target >= 0 && target < count)) return nullptr;
+  if (!all[(int)target].supported) return nullptr;
+  Pool* pool = Pool::create((int)threads);
+  Engine* engine = pool ? new (std::nothrow) Engine{pool, all[(int)target].kernels} : nullptr;
+  napi_value handle = nullptr;
+  if (engine && napi_create_external(env, engine, freeEngine, nullptr, &handle) == napi_ok) return handle;
+  delete pool;
+  delete engine;
+  return nullptr;
+}
+
+// (engine): joins the threads; the handle stays valid and refuses work
+napi_value close(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  if (Engine* engine = args.external<Engine>(0)) {
+    delete engine->pool;
+    engine->pool = nullptr;
+  }
+  return nullptr;
+}
+
+// (engine, Float64Array, number of words) -> undefined when all went well, else [code, step, value]
+napi_value run(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  Engine* engine = args.external<Engine>(0);
+  char* words;
+  size_t size;
+  double count;
+  Failure failure{(int64_t)Code::kMalformed, 0, 0};
+  bool valid = engine && engine->pool && args.count > 2 && args.bytes(args.values[1], &words, &size) &&
+               args.number(2, &count) && count >= 0 && count <= (double)(size / 8);
+  if (valid) failure = runProgram(*engine->pool, *engine->kernels, (const double*)words, (int64_t)count);
+  if (failure.code == 0) return nullptr;
+  napi_value list = nullptr;
+  napi_create_array_with_length(env, 3, &list);
+  const int64_t fields[] = {failure.code, failure.step, failure.value};
+  for (uint32_t i = 0; i < 3; i++) napi_set_element(env, list, i, numberValue(env, (double)fields[i]));
+  return list;
+}
+
+// (ArrayBuffer | Uint8Array) -> address
+napi_value addressOf(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  char* data;
+  size_t size;
+  if (args.count < 1 || !args.bytes(args.values[0], &data, &size)) return nullptr;
+  return numberValue(env, (double)(uintptr_t)data);
+}
+
+// (bytes) -> ArrayBuffer of zeros in huge pages | undefined
+napi_value allocate(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  double bytes;
+  if (!args.number(0, &bytes) || !(bytes >= 1 && bytes < 9e15)) return nullptr;
+  size_t size = (size_t)bytes;
+  void* memory = allocatePages(size);
+  napi_value buffer = nullptr;
+  if (!memory) return nullptr;
+  void* hint = (void*)(uintptr_t)size;
+  if (napi_create_external_arraybuffer(env, memory, size, freePagesOf, hint, &buffer) == napi_ok) return buffer;
+  freePages(memory, size);
+  return nullptr;
+}
+
+// (path) -> ArrayBuffer | errno
+napi_value map(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  size_t length = 0;
+  if (args.count < 1 || napi_get_value_string_utf8(env, args.values[0], nullptr, 0, &length) != napi_ok) return nullptr;
+  char* path = (char*)malloc(length + 1);
+  if (!path) return nullptr;
+  napi_get_value_string_utf8(env, args.values[0], path, length + 1, &length);
+  void* memory;
+  size_t size;
+  int error = mapFile(path, &memory, &size);
+  free(path);
+  napi_value buffer = nullptr;
+  if (error) return numberValue(env, error);
+  if (size == 0) {
+    napi_create_arraybuffer(env, 0, &memory, &buffer);
+    return buffer;
+  }
+  void* hint = (void*)(uintptr_t)size;
+  if (napi_create_external_arraybuffer(env, memory, size, unmapFileOf, hint, &buffer) == napi_ok) return buffer;
+  unmapFile(memory, size);
+  return nullptr;
+}
+
+// Row pointers of the parts, which together hold `rows` rows of `rowBytes`; null when they do not.
+const char** rowPointers(const Arguments& args, napi_value parts, int64_t rows, size_t rowBytes) {
+  uint32_t numParts = 0;
+  if (napi_get_array_length(args.env, parts, &numParts) != napi_ok) return nullptr;
+  const char** pointers = (const char**)malloc((size_t)rows * sizeof(char*));
+  int64_t row = 0;
+  for (uint32_t i = 0; pointers && i < numParts; i++) {
+    napi_value part;
+    char* data;
+    size_t size;
+    bool valid = napi_get_element(args.env, parts, i, &part) == napi_ok && args.bytes(part, &data, &size) &&
+                 size % rowBytes == 0 && (int64_t)(size / rowBytes) <= rows - row;
+    if (!valid) break;
+    for (size_t at = 0; at < size; at += rowBytes) pointers[row++] = data + at;
+  }
+  if (row == rows) return pointers;
+  free(pointers);
+  return nullptr;
+}
+
+// (engine, parts: Uint8Array[], rows, cols, bytes per element, panels: ArrayBuffer) -> true | undefined
+napi_value pack(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  Engine* engine = args.external<Engine>(0);
+  double rows, cols, element;
+  char* panels;
+  size_t size;
+  if (!engine || !engine->pool || args.count < 6) return nullptr;
+  if (!args.number(2, &rows) || !args.number(3, &cols) || !args.number(4, &element)) return nullptr;
+  if (!(rows >= 1 && rows < 1e12 && cols >= 1 && cols < 1e12 && element >= 1 && element <= 4)) return nullptr;
+  if (!args.bytes(args.values[5], &panels, &size)) return nullptr;
+  double needed = (double)((int64_t)(rows + kPanel - 1) / kPanel * kPanel) * cols * element;
+  if ((double)size < needed) return nullptr;
+  const char** pointers = rowPointers(args, args.values[1], (int64_t)rows, (size_t)(cols * element));
+  if (!pointers) return nullptr;
+  packPanels(*engine->pool, *engine->kernels, {pointers, (int64_t)rows, (int64_t)cols, (int)element, panels});
+  free(pointers);
+  napi_value done = nullptr;
+  napi_get_boolean(env, true, &done);
+  return done;
+}
+
+// (engine, bytes, seconds) -> GB/s
+napi_value bandwidth(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  Engine* engine = args.external<Engine>(0);
+  double bytes, seconds;
+  if (!engine || !engine->pool || !args.number(1, &bytes) || !args.number(2, &seconds) || !(bytes >= 4096)) return nullptr;
+  return numberValue(env, measureBandwidth(*engine->pool, *engine->kernels, (int64_t)bytes, seconds));
+}
+
+// (engine, seconds) -> GFLOP/s
+napi_value peak(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  Engine* engine = args.external<Engine>(0);
+  double seconds;
+  if (!engine || !engine->pool || !args.number(1, &seconds)) return nullptr;
+  return numberValue(env, measurePeak(*engine->pool, *engine->kernels, seconds));
+}
+
+napi_value init(napi_env env, napi_value exports) {
+  const struct {
+    const char* name;
+    napi_callback call;
+  } functions[] = {{"targets", targets},     {"open", open}, {"close", close}, {"run", run},
+                   {"addressOf", addressOf}, {"allocate", allocate}, {"map", map}, {"pack", pack},
+                   {"bandwidth", bandwidth}, {"peak", peak}};
+  for (const auto& f : functions) {
+    napi_value function;
+    if (napi_create_function(env, f.name, NAPI_AUTO_LENGTH, f.call, nullptr, &function) != napi_ok) return nullptr;
+    napi_set_named_property(env, exports, f.name, function);
+  }
+  return exports;
+}
+
+}  // namespace
+}  // namespace slipway
+
+NAPI_MODULE(slipway, slipway::init)

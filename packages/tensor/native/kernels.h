@@ -1,0 +1,69 @@
+// What one instruction set offers. Each target fills one table (table.cc); targets.cc chooses among them at run time.
+#pragma once
+
+#include <stdint.h>
+
+#include "command.h"
+#include "pool.h"
+
+namespace slipway {
+
+// What a kernel knows besides its step: which share of the work is its own, and where to report a fault.
+class Context {
+ public:
+  Context(Pool& pool, int thread, int64_t* failure) : pool_(pool), thread_(thread), failure_(failure) {}
+
+  int thread() const { return thread_; }
+  int threads() const { return pool_.threads(); }
+  // 64-byte aligned memory of this thread; null (and a reported fault) when there is none.
+  void* scratch(size_t bytes);
+  // Remembers the first fault of the run; the kernel then returns.
+  void fail(Code code, int64_t value = 0);
+
+  int step = 0;
+
+ private:
+  Pool& pool_;
+  const int thread_;
+  int64_t* const failure_;  // code, step, value
+};
+
+using Kernel = void (*)(const Step&, Context&);
+
+// Rows [first, last) of a weight [N, K] as they lie in memory, to be copied into panels.
+struct PackJob {
+  const char* const* rows;  // one pointer per row, of any alignment
+  int64_t numRows, cols;
+  int elementBytes;
+  char* panels;
+};
+
+struct Kernels {
+  const char* name;
+  Kernel ops[kNumOps];
+  void (*pack)(const PackJob&, int64_t firstPanel, int64_t lastPanel);
+  // Reads all of the memory; the value only keeps the loads alive.
+  float (*readAll)(const float* from, int64_t count);
+  // Floating-point operations of `rounds` rounds of independent multiply-adds.
+  int64_t (*multiplyAdds)(int64_t rounds, float* sink);
+};
+
+// Compiled targets, best first; `supported` says that this processor can run one.
+struct Target {
+  const Kernels* kernels;
+  bool supported;
+};
+constexpr int kMaxTargets = 4;
+int listTargets(Target* targets);
+
+struct Share {
+  int64_t begin, end;
+};
+
+// This thread's part of `total` equal items.
+static inline Share shareOf(int64_t total, const Context& context) {
+  int64_t threads = context.threads(), thread = context.thread();
+  return {total * thread / threads, total * (thread + 1) / threads};
+}
+
+}  // namespace slipway

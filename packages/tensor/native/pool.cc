@@ -1,0 +1,153 @@
+#include "pool.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <new>
+
+namespace slipway {
+namespace {
+
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+int64_t nanoseconds() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+constexpr int64_t kSpinNanoseconds = 40000;
+
+// Spins while `waiting()`; false when the time is up first.
+template <class F>
+bool spin(F waiting) {
+  int64_t end = 0;
+  for (int round = 0; waiting(); round++) {
+    pause();
+    // the clock costs as much as several pauses
+    if (round % 64 != 63) continue;
+    int64_t now = nanoseconds();
+    if (end == 0) end = now + kSpinNanoseconds;
+    if (now > end) return false;
+  }
+  return true;
+}
+
+// Other work may own the cores: after spinning, let it run.
+template <class F>
+void spinThenYield(F waiting) {
+  if (spin(waiting)) return;
+  while (waiting()) sched_yield();
+}
+
+struct Start {
+  Pool* pool;
+  int thread;
+};
+
+}  // namespace
+
+Scratch::~Scratch() { free(memory_); }
+
+void* Scratch::take(size_t bytes) {
+  if (bytes <= size_ && memory_) return memory_;
+  free(memory_);
+  size_ = (bytes + bytes / 4 + 4096) & ~(size_t)63;
+  memory_ = aligned_alloc(64, size_);
+  if (!memory_) size_ = 0;
+  return memory_;
+}
+
+Pool* Pool::create(int threads) {
+  Pool* pool = new (std::nothrow) Pool(threads);
+  if (!pool) return nullptr;
+  pool->handles_ = new (std::nothrow) pthread_t[threads];
+  pool->scratch_ = new (std::nothrow) Scratch[threads];
+  bool ok = pool->handles_ && pool->scratch_;
+  for (int i = 1; ok && i < threads; i++) {
+    Start* start = new (std::nothrow) Start{pool, i};
+    ok = start && pthread_create(&pool->handles_[i], nullptr, enter, start) == 0;
+    if (ok) pool->started_++;
+    else delete start;
+  }
+  if (ok) return pool;
+  delete pool;
+  return nullptr;
+}
+
+Pool::~Pool() {
+  pthread_mutex_lock(&mutex_);
+  closing_ = true;
+  generation_.fetch_add(1);
+  pthread_cond_broadcast(&wake_);
+  pthread_mutex_unlock(&mutex_);
+  for (int i = 1; i < started_; i++) pthread_join(handles_[i], nullptr);
+  delete[] handles_;
+  delete[] scratch_;
+  pthread_cond_destroy(&wake_);
+  pthread_mutex_destroy(&mutex_);
+}
+
+void* Pool::enter(void* argument) {
+  Start start = *(Start*)argument;
+  delete (Start*)argument;
+  start.pool->work(start.thread);
+  return nullptr;
+}
+
+void Pool::work(int thread) {
+  for (unsigned seen = 0;;) {
+    seen = nextTask(seen);
+    if (closing_) return;
+    task_(context_, thread);
+    running_.fetch_sub(1, std::memory_order_release);
+  }
+}
+
+unsigned Pool::nextTask(unsigned seen) {
+  auto waiting = [&] { return generation_.load(std::memory_order_acquire) == seen; };
+  if (!spin(waiting)) {
+    pthread_mutex_lock(&mutex_);
+    // sequentially consistent with `run`: either it sees this sleeper or the sleeper sees its task
+    sleeping_.fetch_add(1);
+    while (generation_.load() == seen) pthread_cond_wait(&wake_, &mutex_);
+    sleeping_.fetch_sub(1);
+    pthread_mutex_unlock(&mutex_);
+  }
+  return generation_.load(std::memory_order_acquire);
+}
+
+void Pool::run(Task task, void* context) {
+  if (threads_ == 1) return task(context, 0);
+  task_ = task;
+  context_ = context;
+  running_.store(threads_ - 1, std::memory_order_relaxed);
+  generation_.fetch_add(1);
+  if (sleeping_.load() > 0) {
+    pthread_mutex_lock(&mutex_);
+    pthread_cond_broadcast(&wake_);
+    pthread_mutex_unlock(&mutex_);
+  }
+  task(context, 0);
+  spinThenYield([&] { return running_.load(std::memory_order_acquire) > 0; });
+}
+
+void Pool::barrier() {
+  if (threads_ == 1) return;
+  unsigned phase = phase_.load(std::memory_order_acquire);
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) == threads_ - 1) {
+    arrived_.store(0, std::memory_order_relaxed);
+    phase_.store(phase + 1, std::memory_order_release);
+    return;
+  }
+  spinThenYield([&] { return phase_.load(std::memory_order_acquire) == phase; });
+}
+
+}  // namespace slipway

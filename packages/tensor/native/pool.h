@@ -1,0 +1,62 @@
+// Threads of one device. The caller of `run` is thread 0; the others spin for a moment after their last task and then
+// sleep, so an idle device costs nothing. No exceptions: creation can fail, nothing else can.
+#pragma once
+
+#include <pthread.h>
+#include <stddef.h>
+
+#include <atomic>
+
+namespace slipway {
+
+// Memory of one thread that kernels reuse; it grows and is freed with the pool.
+class Scratch {
+ public:
+  ~Scratch();
+  // At least `bytes`, 64-byte aligned, contents undefined; null when there is no memory.
+  void* take(size_t bytes);
+
+ private:
+  void* memory_ = nullptr;
+  size_t size_ = 0;
+};
+
+using Task = void (*)(void* context, int thread);
+
+class Pool {
+ public:
+  // Null when a thread cannot be started.
+  static Pool* create(int threads);
+  ~Pool();
+
+  int threads() const { return threads_; }
+  // Runs the task once on every thread and returns when all are done.
+  void run(Task task, void* context);
+  // To be called by all threads inside a task: none goes on before all have come.
+  void barrier();
+  Scratch& scratch(int thread) { return scratch_[thread]; }
+
+ private:
+  explicit Pool(int threads) : threads_(threads) {}
+  static void* enter(void* start);
+  void work(int thread);
+  unsigned nextTask(unsigned seen);
+
+  const int threads_;
+  int started_ = 1;
+  pthread_t* handles_ = nullptr;
+  Scratch* scratch_ = nullptr;
+  Task task_ = nullptr;
+  void* context_ = nullptr;
+  bool closing_ = false;
+  pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
+  pthread_cond_t wake_ = PTHREAD_COND_INITIALIZER;
+  // each on its own cache line
+  alignas(64) std::atomic<unsigned> generation_{0};
+  alignas(64) std::atomic<int> sleeping_{0};
+  alignas(64) std::atomic<int> running_{0};
+  alignas(64) std::atomic<int> arrived_{0};
+  alignas(64) std::atomic<unsigned> phase_{0};
+};
+
+}  // namespace slipway

@@ -1,0 +1,129 @@
+#include "program.h"
+
+#include <time.h>
+
+#include "memory.h"
+
+namespace slipway {
+
+void* Context::scratch(size_t bytes) {
+  void* memory = pool_.scratch(thread_).take(bytes);
+  if (!memory) fail(Code::kOutOfMemory, (int64_t)bytes);
+  return memory;
+}
+
+void Context::fail(Code code, int64_t value) {
+  int64_t none = 0;
+  if (!__atomic_compare_exchange_n(&failure_[0], &none, (int64_t)code, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) return;
+  failure_[1] = step;
+  failure_[2] = value;
+}
+
+namespace {
+
+struct Run {
+  Pool& pool;
+  const Kernels& kernels;
+  const double* words;
+  const double* end;
+  Failure failure;
+};
+
+void walk(void* argument, int thread) {
+  Run& run = *(Run*)argument;
+  Context context(run.pool, thread, &run.failure.code);
+  Step step;
+  for (const double* at = run.words; at < run.end; context.step++) {
+    if (!decodeStep(&at, run.end, &step)) {
+      // every thread stops here, so no barrier is left waiting
+      context.fail(Code::kMalformed);
+      return;
+    }
+    if (step.barrier) run.pool.barrier();
+    if (__atomic_load_n(&run.failure.code, __ATOMIC_RELAXED) == 0) run.kernels.ops[(int)step.op](step, context);
+  }
+}
+
+struct Pack {
+  const Kernels& kernels;
+  const PackJob& job;
+  int threads;
+};
+
+void packShare(void* argument, int thread) {
+  Pack& pack = *(Pack*)argument;
+  int64_t panels = (pack.job.numRows + kPanel - 1) / kPanel;
+  pack.kernels.pack(pack.job, panels * thread / pack.threads, panels * (thread + 1) / pack.threads);
+}
+
+double now() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+struct Probe {
+  const Kernels& kernels;
+  const float* memory;
+  int64_t count;
+  int threads;
+  int64_t rounds;
+  std::atomic<int64_t> flops;
+};
+
+void readShare(void* argument, int thread) {
+  Probe& probe = *(Probe*)argument;
+  int64_t begin = probe.count * thread / probe.threads, end = probe.count * (thread + 1) / probe.threads;
+  volatile float sink = probe.kernels.readAll(probe.memory + begin, end - begin);
+  (void)sink;
+}
+
+void computeShare(void* argument, int) {
+  Probe& probe = *(Probe*)argument;
+  float sink;
+  probe.flops.fetch_add(probe.kernels.multiplyAdds(probe.rounds, &sink));
+}
+
+}  // namespace
+
+Failure runProgram(Pool& pool, const Kernels& kernels, const double* words, int64_t count) {
+  Run run{pool, kernels, words, words + count, {0, 0, 0}};
+  pool.run(walk, &run);
+  return run.failure;
+}
+
+void packPanels(Pool& pool, const Kernels& kernels, const PackJob& job) {
+  Pack pack{kernels, job, pool.threads()};
+  pool.run(packShare, &pack);
+}
+
+double measureBandwidth(Pool& pool, const Kernels& kernels, int64_t bytes, double seconds) {
+  void* memory = allocatePages((size_t)bytes);
+  if (!memory) return 0;
+  // pages of zeros that were never written all show one physical page
+  for (int64_t i = 0; i < bytes; i += 4096) ((char*)memory)[i] = 1;
+  Probe probe{kernels, (const float*)memory, bytes / 4, pool.threads(), 0, {0}};
+  double best = 0;
+  for (double end = now() + seconds; now() < end;) {
+    double start = now();
+    pool.run(readShare, &probe);
+    double rate = (double)bytes / (now() - start) * 1e-9;
+    if (rate > best) best = rate;
+  }
+  freePages(memory, (size_t)bytes);
+  return best;
+}
+
+double measurePeak(Pool& pool, const Kernels& kernels, double seconds) {
+  double best = 0;
+  for (double end = now() + seconds; now() < end;) {
+    Probe probe{kernels, nullptr, 0, pool.threads(), 200000, {0}};
+    double start = now();
+    pool.run(computeShare, &probe);
+    double rate = (double)probe.flops.load() / (now() - start) * 1e-9;
+    if (rate > best) best = rate;
+  }
+  return best;
+}
+
+}  // namespace slipway

@@ -1,0 +1,45 @@
+// The table of one target. Entries stand in the order of OpCode.
+#include "ops.h"
+
+namespace slipway::SLIPWAY_TARGET {
+
+#define SLIPWAY_TEXT(x) SLIPWAY_TEXT_OF(x)
+#define SLIPWAY_TEXT_OF(x) #x
+
+extern const Kernels kKernels;
+const Kernels kKernels = {
+    SLIPWAY_TEXT(SLIPWAY_TARGET),
+    {embedding, rmsNorm, linear, ropeTable, rope, kvWrite, attention, siluMul, add, adjustLogits, sample, argmax,
+     logprobs},
+    pack,
+    readAll,
+    multiplyAdds,
+};
+
+float readAll(const float* from, int64_t count) {
+  V a = zero(), b = zero();
+  for (; count >= 2 * kLanes; count -= 2 * kLanes, from += 2 * kLanes) {
+    a = max(a, load(from));
+    b = max(b, load(from + kLanes));
+  }
+  return maxLane(max(a, b));
+}
+
+int64_t multiplyAdds(int64_t rounds, float* sink) {
+  // six values of sixteen lanes: enough independent chains to hide the latency, few enough for 16 registers
+  constexpr int kChains = 6;
+  V chains[kChains];
+  SLIPWAY_UNROLL
+  for (int i = 0; i < kChains; i++) chains[i] = set1((float)i);
+  V factor = set1(0.999f), term = set1(0.001f);
+  for (int64_t r = 0; r < rounds; r++) {
+    SLIPWAY_UNROLL
+    for (int i = 0; i < kChains; i++) chains[i] = fma(chains[i], factor, term);
+  }
+  V total = zero();
+  for (int i = 0; i < kChains; i++) total = add(total, chains[i]);
+  *sink = sum(total);
+  return rounds * kChains * kLanes * 2;
+}
+
+}  // namespace slipway::SLIPWAY_TARGET

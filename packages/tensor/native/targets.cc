@@ -1,0 +1,51 @@
+#include "kernels.h"
+
+namespace slipway {
+
+// build-native.mjs defines SLIPWAY_HAS_<target> for what it has compiled
+#define SLIPWAY_DECLARE(name) \
+  namespace name {            \
+  extern const Kernels kKernels; \
+  }
+#ifdef SLIPWAY_HAS_avx512
+SLIPWAY_DECLARE(avx512)
+#endif
+#ifdef SLIPWAY_HAS_avx2
+SLIPWAY_DECLARE(avx2)
+#endif
+#ifdef SLIPWAY_HAS_neon
+SLIPWAY_DECLARE(neon)
+#endif
+#ifdef SLIPWAY_HAS_baseline
+SLIPWAY_DECLARE(baseline)
+#endif
+
+int listTargets(Target* targets) {
+  int n = 0;
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+#endif
+#ifdef SLIPWAY_HAS_avx512
+  targets[n++] = {&avx512::kKernels,
+                  __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("avx512vnni")};
+#endif
+#ifdef SLIPWAY_HAS_avx2
+  // every processor with AVX2 and FMA also converts half floats
+  targets[n++] = {&avx2::kKernels, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")};
+#endif
+#ifdef SLIPWAY_HAS_neon
+  targets[n++] = {&neon::kKernels, true};
+#endif
+#ifdef SLIPWAY_HAS_baseline
+#if defined(__x86_64__)
+  targets[n++] = {&baseline::kKernels, __builtin_cpu_supports("sse4.2") != 0};
+#else
+  targets[n++] = {&baseline::kKernels, true};
+#endif
+#endif
+  return n;
+}
+
+}  // namespace slipway

@@ -1,0 +1,10 @@
+// Builds what is missing: the C++ kernels (skipped with a hint where there is no compiler), then TypeScript.
+import { existsSync } from 'node:fs'
+import { root, run, tool } from './run.mjs'
+
+if (!existsSync(`${root}/node_modules/typescript`)) {
+  console.error('Dependencies are missing: run "npm ci" first.')
+  process.exit(1)
+}
+const built = run(process.execPath, ['packages/tensor/scripts/build-native.mjs']) && tool('typescript/bin/tsc', ['-b'])
+process.exit(built ? 0 : 1)

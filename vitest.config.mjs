@@ -1,0 +1,13 @@
+import { defineConfig } from 'vitest/config'
+
+// Tests run as they ship: compiled by tsc, loaded by Node itself, so that worker threads and native code are real.
+export default defineConfig({
+  test: {
+    include: ['packages/*/dist/**/*.test.js', 'examples/dist/**/*.test.js'],
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    server: { deps: { external: [/\/dist\/.*(?<!\.test)\.js$/] } },
+  },
+})
