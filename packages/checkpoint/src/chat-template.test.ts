@@ -146,6 +146,19 @@ describe('what a template sees', () => {
     expect(failure(() => of('{{ range(1, 2, 0) }}').render(user, plain)).message).toContain('must not be zero')
   })
 
+  test.each([
+    [`{{ '\\n\\n  a \\n'.lstrip('\\n') }}|`, '  a \n|'],
+    [`{{ 'a \\n'.rstrip('\\n') }}|`, 'a |'],
+    [`{{ '\\n a \\n'.strip('\\n') }}|`, ' a |'],
+    [`{{ 'xyaxy'.strip('yx') }}`, 'a'],
+    [`{{ ' a '.strip() }}|{{ ' a '.strip(none) }}|`, 'a|a|'],
+    [`{{ {'k': 'aab'.lstrip('a')}.k }}`, 'b'],
+    // the way of Qwen 3
+    [`{{ messages[0].content.split('</think>')[-1].lstrip('\\n') }}`, 'Hi'],
+  ])('%s strips as in Python', (template, text) => {
+    expect(of(template).render(user, plain)).toBe(text)
+  })
+
   test('the date', () => {
     const today = new Date()
     expect(of('{{ strftime_now("%Y-%m-%d") }}').render(user, plain)).toBe(strftime(today, '%F'))
@@ -162,6 +175,10 @@ describe('what a template sees', () => {
 })
 
 describe('errors', () => {
+  test('a strip of something else', () => {
+    expect(failure(() => of("{{ messages.strip('a') }}").render(user, plain)).message).toContain('strip() is for texts')
+  })
+
   test('what the template says about the messages', () => {
     const template = of('{{ raise_exception("Roles must alternate") }}')
     const error = failure(() => template.render(user, plain))

@@ -3,6 +3,7 @@ import { SlipwayError } from '@slipway/tensor'
 import { messageOf, readText } from './json-file.ts'
 import { readTemplateFiles } from './template-files.ts'
 import type { TemplateFiles, TemplateSource } from './template-files.ts'
+import { repairTemplate } from './template-repairs.ts'
 import { TemplateRefusal, templateEnvironment } from './template-globals.ts'
 
 /** A message as the OpenAI API has it; a template sees whatever fields it carries. */
@@ -96,7 +97,11 @@ export class ChatTemplate {
 
 function parse({ source, file }: TemplateSource): Template {
   const fault = faultOf(source)
-  if (fault === undefined) return new Template(source)
+  if (fault === undefined) {
+    const template = new Template(source)
+    repairTemplate(template)
+    return template
+  }
   const line = source.slice(0, endOfFault(source, fault)).split('\n').length
   const message = `${file}: near line ${line}: the chat template is broken: ${fault}; mend it, or give another with --chat-template`
   throw new SlipwayError('checkpoint', message, { file, line })

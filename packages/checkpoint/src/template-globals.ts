@@ -1,4 +1,5 @@
 import { Environment } from '@huggingface/jinja'
+import { addRepairs } from './template-repairs.ts'
 
 /** What a template says with `raise_exception`: the messages are not what the model was trained on. */
 export class TemplateRefusal extends Error {}
@@ -18,6 +19,7 @@ export function templateEnvironment(now: Date): Environment {
   })
   environment.set('range', range)
   environment.set('strftime_now', (format: string) => strftime(now, format))
+  addRepairs(environment)
   return environment
 }
 

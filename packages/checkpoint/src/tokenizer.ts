@@ -58,9 +58,9 @@ export class Tokenizer {
 
   /** The text of the ids; ids that are no token give nothing, as in the Rust library. */
   decode(ids: readonly number[], { skipSpecialTokens = true }: DecodeOptions = {}): string {
-    const known = ids.filter((id) => this.#isVisible(id, skipSpecialTokens))
+    const known = ids.filter((id) => this.visibleToken(id, skipSpecialTokens) !== undefined)
     if (known.length === 0) return ''
-    const stream = streamingDecoder(this.#decoderConfig)
+    const stream = this.newStream()
     if (!stream) return this.#inner.decode(known, { clean_up_tokenization_spaces: false })
     return known.map((id) => stream.push(this.idToToken(id)!)).join('') + stream.flush()
   }
@@ -78,16 +78,14 @@ export class Tokenizer {
     return this.#special.has(id)
   }
 
-  /** A decoder for one sequence that arrives token by token. */
-  detokenizer({ skipSpecialTokens = true }: DecodeOptions = {}): IncrementalDetokenizer {
-    const tokenOf = (id: number): string | undefined =>
-      this.#isVisible(id, skipSpecialTokens) ? this.idToToken(id) : undefined
-    const stream = streamingDecoder(this.#decoderConfig)
-    return new IncrementalDetokenizer(tokenOf, stream, (ids) => this.decode(ids, { skipSpecialTokens }))
+  /** The token as `decode` sees it: undefined for ids that give no text. */
+  visibleToken(id: number, skipSpecialTokens: boolean): string | undefined {
+    return skipSpecialTokens && this.#special.has(id) ? undefined : this.idToToken(id)
   }
 
-  #isVisible(id: number, skipSpecialTokens: boolean): boolean {
-    return this.idToToken(id) !== undefined && !(skipSpecialTokens && this.#special.has(id))
+  /** A decoder for one sequence; undefined where text cannot be known before the sequence ends. */
+  newStream(): StreamingDecoder | undefined {
+    return streamingDecoder(this.#decoderConfig)
   }
 }
 
@@ -97,20 +95,15 @@ export class Tokenizer {
  * whole. The cost of a push is that of its token.
  */
 export class IncrementalDetokenizer {
-  readonly #tokenOf: (id: number) => string | undefined
+  readonly #tokenizer: Tokenizer
+  readonly #skipSpecialTokens: boolean
   readonly #stream: StreamingDecoder | undefined
-  readonly #decode: (ids: readonly number[]) => string
   #held: number[] = []
 
-  /** Use {@link Tokenizer.detokenizer}. */
-  constructor(
-    tokenOf: (id: number) => string | undefined,
-    stream: StreamingDecoder | undefined,
-    decode: (ids: readonly number[]) => string,
-  ) {
-    this.#tokenOf = tokenOf
-    this.#stream = stream
-    this.#decode = decode
+  constructor(tokenizer: Tokenizer, { skipSpecialTokens = true }: DecodeOptions = {}) {
+    this.#tokenizer = tokenizer
+    this.#skipSpecialTokens = skipSpecialTokens
+    this.#stream = tokenizer.newStream()
   }
 
   /** The text that this token makes certain, often empty. */
@@ -120,7 +113,7 @@ export class IncrementalDetokenizer {
       this.#held.push(id)
       return ''
     }
-    const token = this.#tokenOf(id)
+    const token = this.#tokenizer.visibleToken(id, this.#skipSpecialTokens)
     return token === undefined ? '' : this.#stream.push(token)
   }
 
@@ -129,7 +122,7 @@ export class IncrementalDetokenizer {
     if (this.#stream) return this.#stream.flush()
     const ids = this.#held
     this.#held = []
-    return this.#decode(ids)
+    return this.#tokenizer.decode(ids, { skipSpecialTokens: this.#skipSpecialTokens })
   }
 }
 

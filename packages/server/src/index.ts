@@ -1,1 +1,9 @@
-export {}
+export { createApp } from './app.ts'
+export type { ApiErrorBody } from './http/errors.ts'
+export type { ServerEnv } from './http/request-id.ts'
+export type { ChatCompletion, ChatCompletionChunk } from './openai/chat.ts'
+export type { Completion, CompletionChunk } from './openai/completions.ts'
+export type { ChatLogprobs, CompletionLogprobs } from './openai/logprobs.ts'
+export type { Model } from './openai/models.ts'
+export { serverOptionsSchema, type ServerOptions } from './options.ts'
+export { serve, type RunningServer } from './serve.ts'

@@ -11,7 +11,12 @@ export const serverOptionsSchema = z.strictObject({
     .optional()
     .describe('names under which clients ask for the model, the first one is shown; default: that of the model'),
   maxBodyBytes: z.int().min(1024).default(10_000_000).describe('longest request body'),
-  heartbeatSeconds: z.number().min(0.01).max(3600).default(15).describe('pause after which a quiet stream sends a ping'),
+  heartbeatSeconds: z
+    .number()
+    .min(0.01)
+    .max(3600)
+    .default(15)
+    .describe('pause after which a quiet stream sends a ping'),
   corsOrigins: z
     .array(z.string().min(1))
     .optional()
@@ -21,12 +26,14 @@ export const serverOptionsSchema = z.strictObject({
 
 export type ResolvedServerOptions = z.output<typeof serverOptionsSchema>
 
-export interface ServerOptions extends Readonly<z.input<typeof serverOptionsSchema>> {
+type ServerSettings = Readonly<z.input<typeof serverOptionsSchema>>
+
+export interface ServerOptions extends ServerSettings {
   /** Told of every answer with status 500, which is a bug of ours; by default it is written to standard error. */
   readonly onInternalError?: (error: unknown, requestId: string) => void
 }
 
-export function resolveServerOptions({ onInternalError: _, ...options }: ServerOptions): ResolvedServerOptions {
+export function resolveServerOptions(options: ServerSettings): ResolvedServerOptions {
   const parsed = serverOptionsSchema.safeParse(options)
   if (parsed.success) return parsed.data
   const issue = parsed.error.issues[0]!

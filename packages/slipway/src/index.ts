@@ -1,1 +1,26 @@
-export {}
+// The public face: what users import.
+export {
+  LLM,
+  GenerationStream,
+  type BatchOptions,
+  type ChatOptions,
+  type ChosenLogprob,
+  type CompletionOutput,
+  type EngineOptions,
+  type EngineStats,
+  type FinishReason,
+  type GenerationEvent,
+  type IndexedEvent,
+  type LLMOptions,
+  type LoadProgress,
+  type ModelInfo,
+  type Prompt,
+  type RequestOutput,
+  type SamplingParams,
+  type TokenLogprob,
+  type Usage,
+} from '@slipway/engine'
+export { resolveModel, type ChatMessage } from '@slipway/checkpoint'
+export { miniModelDirectory } from '@slipway/mini'
+export { createApp, serve } from '@slipway/server'
+export { SlipwayError, type ErrorKind } from '@slipway/tensor'

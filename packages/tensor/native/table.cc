@@ -29,8 +29,12 @@ int64_t multiplyAdds(int64_t rounds, float* sink) {
   // six values of sixteen lanes: enough independent chains to hide the latency, few enough for 16 registers
   constexpr int kChains = 6;
   V chains[kChains];
+  // values unknown to the compiler, or it would compute equal lanes once
+  volatile float unknown = 1.0f;
+  float start[kLanes];
+  for (int i = 0; i < kLanes; i++) start[i] = unknown;
   SLIPWAY_UNROLL
-  for (int i = 0; i < kChains; i++) chains[i] = set1((float)i);
+  for (int i = 0; i < kChains; i++) chains[i] = mul(load(start), set1((float)i));
   V factor = set1(0.999f), term = set1(0.001f);
   for (int64_t r = 0; r < rounds; r++) {
     SLIPWAY_UNROLL

@@ -19,7 +19,17 @@ const targetsOf = {
   x64: {
     baseline: ['-march=x86-64-v2'],
     avx2: ['-mavx2', '-mfma', '-mf16c', '-mbmi', '-mbmi2'],
-    avx512: ['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mavx512vnni', '-mavx2', '-mfma', '-mf16c', '-mbmi2'],
+    avx512: [
+      '-mavx512f',
+      '-mavx512bw',
+      '-mavx512dq',
+      '-mavx512vl',
+      '-mavx512vnni',
+      '-mavx2',
+      '-mfma',
+      '-mf16c',
+      '-mbmi2',
+    ],
   },
   arm64: { neon: [] },
 }
@@ -39,6 +49,9 @@ const flags = [
   '-Wall',
   '-Wextra',
   '-Wno-psabi',
+  // gcc 12 warns about the deliberately undefined registers in its own AVX-512 headers
+  '-Wno-uninitialized',
+  '-Wno-maybe-uninitialized',
 ]
 
 function findCompiler() {
@@ -57,7 +70,10 @@ function objects(compiler) {
   const has = Object.keys(targets).map((name) => `-DSLIPWAY_HAS_${name}`)
   const one = (source, name, extra) => {
     const args = [...flags, ...extra]
-    const hash = createHash('sha256').update([compiler, ...args].join('\0')).digest('hex').slice(0, 12)
+    const hash = createHash('sha256')
+      .update([compiler, ...args].join('\0'))
+      .digest('hex')
+      .slice(0, 12)
     return { source: join(root, `${source}.cc`), object: join(out, `${name}-${hash}.o`), args }
   }
   return [
@@ -93,7 +109,9 @@ async function build() {
   const compiler = findCompiler()
   if (!compiler) {
     const remedy = process.platform === 'darwin' ? 'xcode-select --install' : 'apt install g++ (or set CXX)'
-    console.log(`No C++ compiler found, so the slow TypeScript reference device is used; to mend: ${remedy}, then build again.`)
+    console.log(
+      `No C++ compiler found, so the slow TypeScript reference device is used; to mend: ${remedy}, then build again.`,
+    )
     return 0
   }
   mkdirSync(out, { recursive: true })
@@ -105,14 +123,17 @@ async function build() {
   const linkArgs = [
     '-shared',
     ...all.map(({ object }) => object),
-    ...(process.platform === 'darwin' ? ['-undefined', 'dynamic_lookup'] : ['-pthread', '-Wl,--no-undefined-version']),
+    ...(process.platform === 'darwin' ? ['-undefined', 'dynamic_lookup'] : ['-pthread']),
   ]
   const linked = join(out, 'linked-with')
   const linkKey = [compiler, ...linkArgs].join('\n')
-  if (stale.length === 0 && existsSync(addon) && existsSync(linked) && readFileSync(linked, 'utf8') === linkKey) return 0
+  if (stale.length === 0 && existsSync(addon) && existsSync(linked) && readFileSync(linked, 'utf8') === linkKey)
+    return 0
 
   const start = performance.now()
-  const compiled = await inParallel(stale, ({ source, object, args }) => execute(compiler, [...args, '-c', source, '-o', object]))
+  const compiled = await inParallel(stale, ({ source, object, args }) =>
+    execute(compiler, [...args, '-c', source, '-o', object]),
+  )
   // a running process may have the old addon mapped: replace the file, never write into it
   if (!compiled || !(await execute(compiler, [...linkArgs, '-o', `${addon}.new`]))) {
     console.error('The native kernels did not build; the errors above are from the C++ compiler.')

@@ -35,18 +35,14 @@ async function readBytes(request: Request, maxBytes: number): Promise<Uint8Array
   if (Number(request.headers.get('content-length') ?? 0) > maxBytes) throw tooLarge
   const chunks: Uint8Array[] = []
   let length = 0
-  const reader = request.body?.getReader()
-  while (reader) {
-    const { done, value } = await reader.read().catch(() => {
-      throw refusal('the body ended too early')
-    })
-    if (done) break
-    length += value.byteLength
-    if (length > maxBytes) {
-      void reader.cancel().catch(() => {})
-      throw tooLarge
+  try {
+    for await (const chunk of request.body ?? []) {
+      length += chunk.byteLength
+      if (length > maxBytes) throw tooLarge
+      chunks.push(chunk)
     }
-    chunks.push(value)
+  } catch (error) {
+    throw error === tooLarge ? error : refusal('the body ended too early')
   }
   return Buffer.concat(chunks, length)
 }
@@ -68,7 +64,8 @@ export function parseJson(text: string): unknown {
     return JSON.parse(text)
   } catch {
     const at = jsonFaultAt(text)
-    const found = at < text.length ? `unexpected ${JSON.stringify(String.fromCodePoint(text.codePointAt(at)!))}` : 'it ends'
+    const found =
+      at < text.length ? `unexpected ${JSON.stringify(String.fromCodePoint(text.codePointAt(at)!))}` : 'it ends'
     throw refusal(`the body is not valid JSON: ${found} at ${place(text, at)}`, { code: 'invalid_json' })
   }
 }

@@ -33,7 +33,7 @@ type State = 'value' | 'array start' | 'key' | 'object start' | 'colon' | 'after
 export function jsonFaultAt(text: string): number {
   const open: string[] = []
   let state: State = 'value'
-  for (let at = 0; ; ) {
+  for (let at = 0; ;) {
     at = skip(/[\t\n\r ]*/y, text, at)
     if (at === text.length) return at
     const char = text[at]!

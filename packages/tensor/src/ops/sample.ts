@@ -6,8 +6,8 @@ import { CaseRandom, given } from './random.ts'
 /**
  * Changes logits [R, V] in place where a request asks for it. Row r owns entries rowStarts[r] .. rowStarts[r+1] - 1, each
  * naming one token once: how often it was generated, whether it stands in the prompt (0/1), and a bias. Per entry, in
- * this order: repetition penalty over prompt and output (Keskar et al. 2019), frequency and presence penalties over
- * the output (OpenAI), bias (-Infinity bans). `penalties` [R, 3] = repetition, frequency, presence.
+ * this order, which is vLLM's: bias (-Infinity bans), repetition penalty over prompt and output (Keskar et al. 2019),
+ * frequency and presence penalties over the output (OpenAI). `penalties` [R, 3] = repetition, frequency, presence.
  */
 export const adjustLogitsOp: Op = {
   name: 'adjustLogits',
@@ -32,11 +32,11 @@ export const adjustLogitsOp: Op = {
       for (let e = rowStarts!.item(r); e < rowStarts!.item(r + 1); e++) {
         const token = tokens!.item(e)
         const count = counts!.item(e)
-        let logit = logits!.at(r, token)
+        let logit = logits!.at(r, token) + bias!.item(e)
         if (count > 0 || inPrompt!.item(e) !== 0)
           logit = logit > 0 ? logit / penalties!.at(r, 0) : logit * penalties!.at(r, 0)
         logit -= count * penalties!.at(r, 1) + (count > 0 ? penalties!.at(r, 2) : 0)
-        logits!.set(r, token, logit + bias!.item(e))
+        logits!.set(r, token, logit)
       }
   },
   cost([, , tokens]) {
@@ -93,7 +93,7 @@ export const sampleOp: Op = {
       const token =
         temperature === 0
           ? argmaxOf(row)
-          : sampleRow(row, temperature, params!.at(r, 1), params!.at(r, 2), params!.at(r, 3), draw)
+          : drawFrom(candidatesOf(row, temperature, params!.at(r, 1), params!.at(r, 2), params!.at(r, 3)), draw)
       out!.set(0, r, token)
     }
   },
@@ -135,33 +135,38 @@ function quantised(random: CaseRandom, length: number): Float32Array {
   return Float32Array.from(random.normal([length], 'f32', 3).data, (x) => Math.round(x * 16) / 16)
 }
 
-/** The draw of `sampleOp` for one row; `draw` is uniform in [0, 1). */
-export function sampleRow(
+/** A token that may be drawn; its probability is its share of all weights. */
+export interface Candidate {
+  readonly id: number
+  readonly weight: number
+}
+
+/** What is left of a row after minP, topK and topP, in the order in which the draw walks it. */
+export function candidatesOf(
   logits: Float64Array,
   temperature: number,
   topK: number,
   topP: number,
   minP: number,
-  draw: number,
-): number {
+): Candidate[] {
   const max = logits.reduce((a, b) => Math.max(a, b), -Infinity)
   const weight = (id: number): number => expNegative((logits[id]! - max) / temperature)
   let kept = Array.from(logits.keys(), (id) => ({ id, weight: weight(id) })).filter((t) => t.weight >= minP)
-  if (kept.length === 0) return argmaxOf(logits)
-  // by weight first: equal weights of unequal logits (underflow) keep the order of ids
-  const better = (a: (typeof kept)[number], b: (typeof kept)[number]): number => b.weight - a.weight || a.id - b.id
-  if (topK > 0 && topK < kept.length) kept = kept.sort(better).slice(0, topK)
-  if (topP < 1) {
-    // summed in the order of ids unless topK has sorted, so that no device must sort a whole vocabulary for the total
-    const target = topP * kept.reduce((sum, t) => sum + t.weight, 0)
-    kept.sort(better)
-    let share = 0
-    const end = kept.findIndex((t) => (share += t.weight) >= target)
-    if (end >= 0) kept = kept.slice(0, end + 1)
-  }
-  const total = kept.reduce((sum, t) => sum + t.weight, 0)
+  if (topK === 0 && topP >= 1) return kept
+  // by weight: equal weights of unequal logits (underflow) keep the order of ids
+  kept.sort((a, b) => b.weight - a.weight || a.id - b.id)
+  if (topK > 0) kept = kept.slice(0, topK)
+  const target = topP * kept.reduce((sum, t) => sum + t.weight, 0)
   let share = 0
-  return (kept.find((t) => (share += t.weight) > draw * total) ?? kept.at(-1)!).id
+  const end = topP < 1 ? kept.findIndex((t) => (share += t.weight) >= target) : -1
+  return end >= 0 ? kept.slice(0, end + 1) : kept
+}
+
+/** The draw of `sampleOp`; `draw` is uniform in [0, 1). */
+function drawFrom(candidates: readonly Candidate[], draw: number): number {
+  const total = candidates.reduce((sum, t) => sum + t.weight, 0)
+  let share = 0
+  return (candidates.find((t) => (share += t.weight) > draw * total) ?? candidates.at(-1)!).id
 }
 
 export function argmaxOf(values: Float64Array): number {

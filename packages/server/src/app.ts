@@ -1,0 +1,61 @@
+import type { LLM } from '@slipway/engine'
+import { SlipwayError } from '@slipway/tensor'
+import { Hono, type Context } from 'hono'
+import { cors } from 'hono/cors'
+import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import { createContext, type ServerContext } from './context.ts'
+import { getHealth, getRoot, getVersion, whenReady } from './health.ts'
+import { refusal, toApiError } from './http/errors.ts'
+import { withRequestId, type ServerEnv } from './http/request-id.ts'
+import { postChatCompletions } from './openai/chat.ts'
+import { postCompletions } from './openai/completions.ts'
+import { getModel, getModels } from './openai/models.ts'
+import type { ServerOptions } from './options.ts'
+
+type Handler = (c: Context<ServerEnv>, context: ServerContext) => Response | Promise<Response>
+
+/** The HTTP face of a model, without a socket: what `serve` listens with, and what tests call by `app.request()`. */
+export function createApp(llm: LLM, options: ServerOptions = {}): Hono<ServerEnv> {
+  return appOf(createContext(llm, options))
+}
+
+export function appOf(context: ServerContext): Hono<ServerEnv> {
+  const app = new Hono<ServerEnv>()
+
+  app.onError((error, c) => {
+    const requestId = c.get('requestId')
+    const { status, headers, body, isInternal } = toApiError(error, requestId)
+    if (isInternal) context.onInternalError(error, requestId)
+    return c.json(body, status as ContentfulStatusCode, headers)
+  })
+  app.notFound((c) => {
+    throw new SlipwayError('not-found', `there is no route ${c.req.path}; see GET /`, { code: 'unknown_url' })
+  })
+
+  app.use(withRequestId)
+  const { corsOrigins } = context.options
+  if (corsOrigins)
+    app.use(cors({ origin: corsOrigins.includes('*') ? '*' : corsOrigins, exposeHeaders: ['x-request-id'] }))
+
+  const route = (method: 'GET' | 'POST', path: string, handler: Handler): void => {
+    app.on(method, path, (c) => handler(c, context))
+    const allow = method === 'GET' ? 'GET, HEAD' : method
+    app.all(path, (c) => {
+      throw refusal(`${c.req.path} takes ${allow}, not ${c.req.method}`, {
+        status: 405,
+        code: 'method_not_allowed',
+        allow,
+      })
+    })
+  }
+  route('GET', '/', getRoot)
+  route('GET', '/health', getHealth)
+  route('GET', '/version', getVersion)
+  app.use('/v1/*', whenReady(context))
+  route('GET', '/v1/models', getModels)
+  // a name on the hub has a slash in it
+  route('GET', '/v1/models/:id{.+}', getModel)
+  route('POST', '/v1/chat/completions', postChatCompletions)
+  route('POST', '/v1/completions', postCompletions)
+  return app
+}

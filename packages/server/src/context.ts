@@ -1,0 +1,62 @@
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { basename, resolve } from 'node:path'
+import type { LLM } from '@slipway/engine'
+import { SlipwayError } from '@slipway/tensor'
+import { resolveServerOptions, type ResolvedServerOptions, type ServerOptions } from './options.ts'
+
+/** What all routes share. */
+export interface ServerContext {
+  readonly llm: LLM
+  readonly options: ResolvedServerOptions
+  /** Begin of service, in Unix seconds. */
+  readonly created: number
+  /** Requests that generate now, so that closing can end them. */
+  readonly open: Set<{ abort(): void }>
+  readonly onInternalError: (error: unknown, requestId: string) => void
+}
+
+export function createContext(
+  llm: LLM,
+  { onInternalError = toStandardError, ...settings }: ServerOptions,
+): ServerContext {
+  const created = Math.floor(Date.now() / 1000)
+  return { llm, options: resolveServerOptions(settings), created, open: new Set(), onInternalError }
+}
+
+function toStandardError(error: unknown, requestId: string): void {
+  console.error(`request ${requestId} failed:`, error)
+}
+
+export const version: string = readVersion()
+
+function readVersion(): string {
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+    version: string
+  }
+  return version
+}
+
+/** Names under which the model is served; for a directory its last part, since a path is nobody's business. */
+export function servedNames({ llm, options }: ServerContext): readonly string[] {
+  if (options.servedModelNames) return options.servedModelNames
+  const { model, directory } = llm.info
+  return [resolve(model) === resolve(directory) ? basename(resolve(model)) : model]
+}
+
+/** Throws `model_not_found` unless the name is served. The path that the server was started with is one as well. */
+export function requireModel(context: ServerContext, name: string): void {
+  const names = servedNames(context)
+  if (names.includes(name) || (!context.options.servedModelNames && name === context.llm.info.model)) return
+  throw new SlipwayError('not-found', `the model "${name}" does not exist; this server has ${names.join(', ')}`, {
+    param: 'model',
+    code: 'model_not_found',
+  })
+}
+
+/** Changes when the same request and seed may give another answer. */
+export function systemFingerprint({ llm }: ServerContext): string {
+  const { architecture, numParameters, dtype, quantization, kvCacheDtype, device } = llm.info
+  const parts = [version, architecture, numParameters, dtype, quantization, kvCacheDtype, device]
+  return `fp_${createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 10)}`
+}

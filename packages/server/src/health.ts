@@ -1,0 +1,45 @@
+import type { Context, MiddlewareHandler } from 'hono'
+import { servedNames, version, type ServerContext } from './context.ts'
+import { unavailable } from './http/errors.ts'
+import type { ServerEnv } from './http/request-id.ts'
+
+/** GET /health: 200 when requests are taken, 503 before and after. Why loading failed is for the log, not for the net. */
+export function getHealth(c: Context<ServerEnv>, { llm }: ServerContext): Response {
+  const { state, progress } = llm
+  if (state === 'ready') return c.json({ status: 'ready' })
+  if (state !== 'loading') return c.json({ status: state }, 503)
+  const { stage, done, total } = progress ?? { stage: 'start', done: 0, total: 0 }
+  return c.json({ status: state, progress: { stage, done, total } }, 503, { 'retry-after': '1' })
+}
+
+/** GET /version */
+export function getVersion(c: Context<ServerEnv>): Response {
+  return c.json({ version })
+}
+
+/** GET /: says what this is to somebody who opens it in a browser. */
+export function getRoot(c: Context<ServerEnv>, context: ServerContext): Response {
+  const { llm } = context
+  return c.json({
+    name: 'slipway',
+    version,
+    status: llm.state,
+    models: llm.state === 'ready' ? servedNames(context) : [],
+    routes: ['/v1/chat/completions', '/v1/completions', '/v1/models', '/health', '/version'],
+  })
+}
+
+/** Refuses requests that need a model while there is none. */
+export function whenReady({ llm }: ServerContext): MiddlewareHandler<ServerEnv> {
+  return async (_, next) => {
+    if (llm.state === 'loading')
+      throw unavailable('the model is still loading; try again in a moment', 'model_loading', 1)
+    if (llm.state === 'failed')
+      throw unavailable(
+        'there is no model: it failed to load or to run; the log of the server tells why',
+        'model_failed',
+      )
+    if (llm.state === 'closed') throw unavailable('the server is shutting down', 'shutting_down')
+    await next()
+  }
+}

@@ -1,0 +1,35 @@
+import { z } from 'zod'
+import { checkStreamOptions, samplingFields, streamFields } from './fields.ts'
+import { messageSchema } from './messages.ts'
+import { labels, unsupportedInChat } from './unsupported.ts'
+
+/** Body of POST /v1/chat/completions: every parameter of OpenAI's is here, and so are those of vLLM that we have. */
+export const chatSchema = z
+  .strictObject({
+    model: z.string(),
+    messages: z.array(messageSchema).min(1, 'must hold at least one message'),
+    max_tokens: z.int().min(1).optional(),
+    max_completion_tokens: z.int().min(1).optional(),
+    logprobs: z.boolean().default(false),
+    top_logprobs: z.int().min(0).max(20).optional(),
+    add_generation_prompt: z.boolean().default(true),
+    chat_template_kwargs: z.record(z.string(), z.unknown()).optional(),
+    ...samplingFields,
+    ...streamFields,
+    ...labels,
+    ...unsupportedInChat,
+  })
+  .superRefine((body, context) => {
+    checkStreamOptions(body, context)
+    const { logprobs, top_logprobs, max_tokens, max_completion_tokens } = body
+    if (top_logprobs !== undefined && !logprobs)
+      context.addIssue({ code: 'custom', path: ['top_logprobs'], message: 'needs "logprobs": true' })
+    if (max_tokens !== undefined && max_completion_tokens !== undefined && max_tokens !== max_completion_tokens)
+      context.addIssue({
+        code: 'custom',
+        path: ['max_tokens'],
+        message: 'differs from max_completion_tokens; give one',
+      })
+  })
+
+export type ChatRequest = z.output<typeof chatSchema>

@@ -1,0 +1,50 @@
+import { z } from 'zod'
+import { checkStreamOptions, samplingFields, streamFields } from './fields.ts'
+import { labels, unsupportedInCompletions } from './unsupported.ts'
+
+/** Most completions that one request may ask for: prompts times `n`. */
+const maxChoices = 1024
+
+/** Body of POST /v1/completions: every parameter of OpenAI's is here, and so are those of vLLM that we have. */
+export const completionSchema = z
+  .strictObject({
+    model: z.string(),
+    prompt: z.union(
+      [z.string(), z.array(z.string()).min(1), z.array(z.int()).min(1), z.array(z.array(z.int())).min(1)],
+      {
+        error: 'must be a string, token ids, or a non-empty array of either',
+      },
+    ),
+    // OpenAI's own default of 16
+    max_tokens: z.int().min(1).default(16),
+    logprobs: z.int().min(0).max(20).optional(),
+    echo: z.boolean().default(false),
+    best_of: z.int().min(1).optional(),
+    ...samplingFields,
+    ...streamFields,
+    ...labels,
+    ...unsupportedInCompletions,
+  })
+  .superRefine((body, context) => {
+    checkStreamOptions(body, context)
+    const { n = 1, best_of = n, echo, logprobs, prompt } = body
+    const refuse = (name: string, message: string): void =>
+      context.addIssue({ code: 'custom', path: [name], message, params: { code: 'unsupported_parameter' } })
+    if (best_of !== n) refuse('best_of', `must equal n, which is ${n}: all completions are given back`)
+    if (echo && logprobs !== undefined)
+      refuse('logprobs', 'log-probabilities of the prompt are not supported; remove echo')
+    if (toPrompts(prompt).length * n > maxChoices)
+      context.addIssue({ code: 'custom', path: ['prompt'], message: `asks for more than ${maxChoices} completions` })
+  })
+
+export type CompletionRequest = z.output<typeof completionSchema>
+
+/** The prompts of a request, each a text or token ids. */
+export function toPrompts(prompt: CompletionRequest['prompt']): (string | number[])[] {
+  if (typeof prompt === 'string') return [prompt]
+  return isTokenIds(prompt) ? [prompt] : prompt
+}
+
+function isTokenIds(prompt: string[] | number[] | number[][]): prompt is number[] {
+  return typeof prompt[0] === 'number'
+}

@@ -1,0 +1,76 @@
+import { z } from 'zod'
+import type { SamplingParams } from '@slipway/engine'
+
+/** Sampling parameters that both routes take: OpenAI's and vLLM's. The engine checks their bounds. */
+export const samplingFields = {
+  temperature: z.number().min(0).max(2).optional(),
+  top_p: z.number().optional(),
+  top_k: z.int().optional(),
+  min_p: z.number().optional(),
+  repetition_penalty: z.number().optional(),
+  presence_penalty: z.number().optional(),
+  frequency_penalty: z.number().optional(),
+  logit_bias: z.record(z.string(), z.number()).optional(),
+  stop: z.union([z.string(), z.array(z.string())], { error: 'must be a string or an array of strings' }).optional(),
+  stop_token_ids: z.array(z.int()).optional(),
+  include_stop_str_in_output: z.boolean().optional(),
+  ignore_eos: z.boolean().optional(),
+  min_tokens: z.int().optional(),
+  skip_special_tokens: z.boolean().optional(),
+  seed: z.int().optional(),
+  n: z.int().optional(),
+}
+
+/** Names of the engine for the names of the API. */
+const engineNames = {
+  temperature: 'temperature',
+  top_p: 'topP',
+  top_k: 'topK',
+  min_p: 'minP',
+  repetition_penalty: 'repetitionPenalty',
+  presence_penalty: 'presencePenalty',
+  frequency_penalty: 'frequencyPenalty',
+  logit_bias: 'logitBias',
+  stop: 'stop',
+  stop_token_ids: 'stopTokenIds',
+  include_stop_str_in_output: 'includeStopStrInOutput',
+  ignore_eos: 'ignoreEos',
+  min_tokens: 'minTokens',
+  skip_special_tokens: 'skipSpecialTokens',
+  seed: 'seed',
+  n: 'n',
+} as const satisfies Readonly<Record<keyof typeof samplingFields, keyof SamplingParams>>
+
+/** The sampling parameters of a body in the engine's terms; the model's own defaults fill the rest. */
+export function samplingParams(body: Readonly<Partial<Record<keyof typeof samplingFields, unknown>>>): SamplingParams {
+  const names = Object.entries(engineNames) as [keyof typeof samplingFields, keyof SamplingParams][]
+  // the schema has checked the types
+  return Object.fromEntries(names.map(([api, engine]) => [engine, body[api]])) as SamplingParams
+}
+
+/** Text of the engine in the terms of the API: `minTokens` is `min_tokens` to a client. */
+export function inApiTerms(text: string, maxTokensName: string): string {
+  const apiNames = new Map<string, string>(Object.entries(engineNames).map(([api, engine]) => [engine, api]))
+  apiNames.set('maxTokens', maxTokensName)
+  return text.replace(/\b[a-z]+[A-Z]\w*\b/g, (word) => apiNames.get(word) ?? word)
+}
+
+export const streamFields = {
+  stream: z.boolean().default(false),
+  stream_options: z
+    .strictObject({
+      include_usage: z.boolean().optional(),
+      include_obfuscation: z.literal(false, 'only false is supported; remove it').optional(),
+      continuous_usage_stats: z.literal(false, 'only false is supported; remove it').optional(),
+    })
+    .optional(),
+}
+
+/** Adds the fault that `stream_options` without `stream` is, as at OpenAI. */
+export function checkStreamOptions(
+  body: { readonly stream: boolean; readonly stream_options?: unknown },
+  context: z.RefinementCtx,
+): void {
+  if (body.stream_options !== undefined && !body.stream)
+    context.addIssue({ code: 'custom', path: ['stream_options'], message: 'needs "stream": true' })
+}

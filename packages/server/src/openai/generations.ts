@@ -1,0 +1,140 @@
+import type {
+  FinishReason,
+  GenerationEvent,
+  GenerationStream,
+  Prompt,
+  RequestOutput,
+  SamplingParams,
+  Usage,
+} from '@slipway/engine'
+import { SlipwayError } from '@slipway/tensor'
+import type { ServerContext } from '../context.ts'
+import { refusal, unavailable } from '../http/errors.ts'
+import { inApiTerms } from './fields.ts'
+
+export interface Submission {
+  readonly id: string
+  readonly prompts: readonly Prompt[]
+  readonly params: SamplingParams
+  /** Name of the length limit in the body, for messages. */
+  readonly maxTokensName: string
+  /** Aborted when the client goes. */
+  readonly signal: AbortSignal
+}
+
+/** An event with the place of its prompt in the request. */
+export type PromptEvent = GenerationEvent & { readonly prompt: number }
+
+/** The generations of one HTTP request, one for each prompt. */
+export class Generations {
+  readonly #streams: readonly GenerationStream[]
+  readonly #open: ServerContext['open']
+
+  private constructor(streams: readonly GenerationStream[], open: ServerContext['open']) {
+    this.#streams = streams
+    this.#open = open
+    open.add(this)
+  }
+
+  /** Hands all prompts to the engine, or none: a fault of one ends the others. */
+  static submit({ llm, open }: ServerContext, { id, prompts, params, maxTokensName, signal }: Submission): Generations {
+    const streams: GenerationStream[] = []
+    try {
+      for (const [i, prompt] of prompts.entries()) {
+        const stream = llm.submit(prompt, params, { signal, requestId: `${id}-${i}` })
+        streams.push(stream)
+        checkRoom(stream.promptTokenIds.length, params.maxTokens, llm.info.maxModelLen, maxTokensName)
+      }
+    } catch (error) {
+      for (const stream of streams) stream.abort()
+      throw withApiNames(error, maxTokensName)
+    }
+    return new Generations(streams, open)
+  }
+
+  get usage(): Usage {
+    const sum = (key: keyof Usage): number => this.#streams.reduce((total, { usage }) => total + usage[key], 0)
+    return { promptTokens: sum('promptTokens'), completionTokens: sum('completionTokens') }
+  }
+
+  /** Ends what still runs; its readers see an `abort`. */
+  abort(): void {
+    for (const stream of this.#streams) stream.abort()
+  }
+
+  /** Nobody reads any more. Safe to call at any time, any number of times. */
+  release(): void {
+    this.abort()
+    this.#open.delete(this)
+  }
+
+  async results(): Promise<RequestOutput[]> {
+    try {
+      return await Promise.all(this.#streams.map((stream) => stream.result()))
+    } finally {
+      this.release()
+    }
+  }
+
+  /**
+   * Events of all generations as they come. Each one is asked for its next event only when the last was taken, so a
+   * slow reader holds up itself and fills no memory here.
+   */
+  async *events(): AsyncGenerator<PromptEvent, void, undefined> {
+    const arrived: { prompt: number; result: IteratorResult<GenerationEvent> }[] = []
+    let error: unknown
+    let wake: (() => void) | undefined
+    const sources = this.#streams.map((stream) => stream[Symbol.asyncIterator]())
+    const ask = (prompt: number): void => {
+      sources[prompt]!.next()
+        .then((result) => arrived.push({ prompt, result }))
+        .catch((reason: unknown) => (error ??= reason))
+        .finally(() => wake?.())
+    }
+    for (const prompt of sources.keys()) ask(prompt)
+    try {
+      for (let open = sources.length; open > 0;) {
+        const next = arrived.shift()
+        if (next?.result.done) open--
+        else if (next) {
+          yield { ...next.result.value, prompt: next.prompt }
+          ask(next.prompt)
+        } else if (error !== undefined) throw error
+        else await new Promise<void>((resolve) => (wake = resolve))
+      }
+    } finally {
+      this.release()
+    }
+  }
+}
+
+/** The reason in OpenAI's terms; ends that it has no word for are errors. */
+export function apiFinishReason(reason: FinishReason): 'stop' | 'length' {
+  if (reason === 'stop' || reason === 'length') return reason
+  if (reason === 'abort') throw unavailable('the server is shutting down', 'shutting_down')
+  throw new SlipwayError('internal', 'the engine failed during a request')
+}
+
+/** The engine would silently cut `maxTokens` down to what the model can take; a client gets to know. */
+function checkRoom(
+  promptTokens: number,
+  maxTokens: number | null | undefined,
+  maxModelLen: number,
+  name: string,
+): void {
+  const room = maxModelLen - promptTokens
+  if (maxTokens == null || maxTokens <= room) return
+  throw refusal(
+    `${name} ${maxTokens} and the prompt of ${promptTokens} tokens are more than the ${maxModelLen} tokens of this model; at most ${room} are left`,
+    { param: name, code: 'context_length_exceeded' },
+  )
+}
+
+function withApiNames(error: unknown, maxTokensName: string): unknown {
+  if (!SlipwayError.is(error) || error.kind !== 'request') return error
+  const { param } = error.details
+  return new SlipwayError(error.kind, inApiTerms(error.message, maxTokensName), {
+    ...error.details,
+    ...(typeof param === 'string' && { param: inApiTerms(param, maxTokensName) }),
+  })
+}

@@ -1,0 +1,71 @@
+import type { ApiErrorBody } from '../http/errors.ts'
+
+export interface SseOptions {
+  readonly heartbeatSeconds: number
+  /** Called once when nothing more will be read: at the end, on an error, or when the client goes. */
+  readonly onEnd: () => void
+  /** The error object for a stream that breaks. */
+  readonly toError: (error: unknown) => ApiErrorBody
+}
+
+const ping = ': ping\n\n'
+
+/**
+ * Server-sent events, one for each chunk, then `[DONE]`. A chunk is asked for only when the socket takes more, and a
+ * quiet stream sends comments so that nobody in between takes it for dead.
+ */
+export function sseResponse(
+  chunks: AsyncIterable<unknown>,
+  { heartbeatSeconds, onEnd, toError }: SseOptions,
+): Response {
+  const source = chunks[Symbol.asyncIterator]()
+  const encoder = new TextEncoder()
+  let next: Promise<IteratorResult<unknown>> | undefined
+  const body = new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const send = (text: string): void => controller.enqueue(encoder.encode(text))
+        try {
+          next ??= source.next()
+          const result = await firstOf(next, heartbeatSeconds * 1000)
+          if (result === undefined) return send(ping)
+          next = undefined
+          if (!result.done) return send(event(result.value))
+          send('data: [DONE]\n\n')
+        } catch (error) {
+          send(event(toError(error)))
+        }
+        controller.close()
+        onEnd()
+      },
+      cancel() {
+        onEnd()
+      },
+    },
+    // nothing is made ahead of the reader
+    { highWaterMark: 0 },
+  )
+  return new Response(body, {
+    headers: {
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-cache',
+      // asks proxies of the nginx family not to collect the stream
+      'x-accel-buffering': 'no',
+    },
+  })
+}
+
+function event(value: unknown): string {
+  return `data: ${JSON.stringify(value)}\n\n`
+}
+
+/** What the promise gives, or undefined when it takes longer. */
+async function firstOf<T>(promise: Promise<T>, milliseconds: number): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined
+  const timeout = new Promise<undefined>((resolve) => (timer = setTimeout(() => resolve(undefined), milliseconds)))
+  try {
+    return await Promise.race([promise, timeout])
+  } finally {
+    clearTimeout(timer)
+  }
+}

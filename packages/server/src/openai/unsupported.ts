@@ -1,0 +1,54 @@
+import { z } from 'zod'
+
+/**
+ * A parameter that we cannot honour: it may only say what is the case without it. `remedy` tells what to do instead.
+ * The same form serves parameters that ask for nothing but bookkeeping at a provider, see `labels`.
+ */
+function unlessInert(remedy: string, ...inert: readonly unknown[]) {
+  const texts = new Set(inert.map((value) => JSON.stringify(value)))
+  return z
+    .unknown()
+    .refine((value) => value === undefined || texts.has(JSON.stringify(value)), {
+      error: remedy,
+      params: { code: 'unsupported_parameter' },
+    })
+    .optional()
+}
+
+/** Accepted and without effect: they label the request in a provider's books and caches, never its answer. */
+export const labels = {
+  user: z.string().optional(),
+  metadata: z.record(z.string(), z.string()).optional(),
+  safety_identifier: z.string().optional(),
+  prompt_cache_key: z.string().optional(),
+  prompt_cache_retention: z.enum(['in_memory', '24h']).optional(),
+}
+
+const noTools = 'tools are not supported yet; describe them in a message, or remove it'
+
+/** Parameters of OpenAI's chat completions that this release refuses. */
+export const unsupportedInChat = {
+  audio: unlessInert('answers are text only; remove it'),
+  function_call: unlessInert(noTools, 'none'),
+  functions: unlessInert(noTools, []),
+  modalities: unlessInert('answers are text only; use ["text"], or remove it', ['text']),
+  moderation: unlessInert('there is no moderation here; remove it'),
+  parallel_tool_calls: unlessInert(noTools),
+  prediction: unlessInert('predicted output is not supported; without it the answer is the same, so remove it'),
+  prompt_cache_options: unlessInert('caching cannot be set by request; remove it'),
+  reasoning_effort: unlessInert(
+    'use what the chat template offers, such as "chat_template_kwargs": {"enable_thinking": false}',
+  ),
+  response_format: unlessInert('only {"type": "text"} is supported yet; ask for JSON in a message', { type: 'text' }),
+  service_tier: unlessInert('all requests are served alike; use "auto", or remove it', 'auto', 'default'),
+  store: unlessInert('answers are not stored; use false, or remove it', false),
+  tool_choice: unlessInert(noTools, 'none'),
+  tools: unlessInert(noTools, []),
+  verbosity: unlessInert('ask for a short or long answer in a message; remove it', 'medium'),
+  web_search_options: unlessInert('there is no web search; remove it'),
+}
+
+/** Parameters of OpenAI's completions that this release refuses. */
+export const unsupportedInCompletions = {
+  suffix: unlessInert('filling in between two texts is not supported; remove it', ''),
+}

@@ -1,0 +1,142 @@
+import { spawn } from 'node:child_process'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { miniModelDirectory } from './index.ts'
+
+// The command line as a user runs it: real processes on the built-in model.
+
+const bin = fileURLToPath(new URL('../bin.mjs', import.meta.url))
+
+interface Ended {
+  readonly code: number | null
+  readonly out: string
+  readonly err: string
+}
+
+function start(args: readonly string[], input = '') {
+  const child = spawn(process.execPath, [bin, ...args], { stdio: 'pipe' })
+  let out = ''
+  let err = ''
+  child.stdout.on('data', (data: Buffer) => (out += data.toString()))
+  child.stderr.on('data', (data: Buffer) => (err += data.toString()))
+  child.stdin.end(input)
+  const ended = new Promise<Ended>((resolve) => child.on('close', (code) => resolve({ code, out, err })))
+  const until = async (pattern: RegExp): Promise<string> => {
+    for (;;) {
+      const found = pattern.exec(out)
+      if (found) return found[1] ?? found[0]
+      if (child.exitCode !== null) throw new Error(`ended with ${child.exitCode} before ${pattern}: ${out}${err}`)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+  return { child, ended, until }
+}
+
+const greedy = ['--temperature', '0', '--max-tokens', '12']
+
+let folder = ''
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'slipway-cli-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+describe('generate', () => {
+  test('writes one line per prompt, in order', async () => {
+    const input = join(folder, 'in.jsonl')
+    const output = join(folder, 'out.jsonl')
+    const lines = [{ prompt: 'one two three' }, { messages: [{ role: 'user', content: 'Hello!' }] }]
+    await writeFile(input, lines.map((line) => JSON.stringify(line)).join('\n'))
+    const { code, err } = await start(['generate', '-i', input, '-o', output, ...greedy]).ended
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+    const results = (await readFile(output, 'utf8')).trim().split('\n')
+    expect(results.map((line) => JSON.parse(line) as unknown)).toMatchObject([
+      { prompt: 'one two three', outputs: [{ finishReason: expect.stringMatching(/stop|length/) as string }] },
+      { messages: lines[1]!.messages, outputs: [{ text: expect.stringMatching(/\w/) as string }] },
+    ])
+  })
+
+  test('reads standard input and names the line at fault', async () => {
+    const good = await start(['generate', '-i', '-', ...greedy], '{"prompt":"a b c"}\n').ended
+    expect(JSON.parse(good.out)).toMatchObject({ prompt: 'a b c' })
+    const bad = await start(['generate', '-i', '-'], '{"prompt":"a"}\n{"promt":"b"}\n').ended
+    expect(bad).toMatchObject({ code: 1, out: '' })
+    expect(bad.err).toContain('standard input:2')
+  })
+})
+
+test('complete and chat stream to standard output', async () => {
+  const complete = await start(['complete', '-p', 'one two', ...greedy]).ended
+  expect(complete).toMatchObject({ code: 0, err: '' })
+  expect(complete.out.startsWith('one two')).toBe(true)
+  const once = await start(['chat', '-m', 'Hello!', ...greedy]).ended
+  expect(once.code).toBe(0)
+  const talk = await start(['chat', ...greedy], 'Hello!\n/clear\nHello!\n').ended
+  expect(talk.code).toBe(0)
+  expect(talk.out).toBe(once.out + once.out)
+})
+
+test('serve answers, prints a curl line that names it, and ends on SIGTERM', async () => {
+  const { child, ended, until } = start([
+    'serve',
+    miniModelDirectory,
+    '--port',
+    '0',
+    '--served-model-name',
+    'tiny',
+    '--dtype',
+    'float32',
+  ])
+  const url = await until(/curl (http:\S+?)\/v1/)
+  const models = (await (await fetch(`${url}/v1/models`)).json()) as { data: { id: string }[] }
+  expect(models.data.map((model) => model.id)).toEqual(['tiny'])
+  const body = JSON.stringify({ model: 'tiny', messages: [{ role: 'user', content: 'Hello!' }], max_tokens: 4 })
+  const headers = { 'content-type': 'application/json' }
+  const answer = await fetch(`${url}/v1/chat/completions`, { method: 'POST', headers, body })
+  expect(answer.status).toBe(200)
+  child.kill('SIGTERM')
+  expect((await ended).code).toBe(0)
+})
+
+test('doctor names the kernels', async () => {
+  const { code, out } = await start(['doctor']).ended
+  expect(code).toBe(0)
+  expect(out).toMatch(/kernels:.*\n/)
+})
+
+describe('mistakes end with one clear line', () => {
+  test.each<[string, string[], string]>([
+    ['no such model', ['generate', '/no/such/folder', '-p', 'x'], 'folder'],
+    ['an unknown flag', ['serve', '--tensor-parallel', '2'], "unknown option '--tensor-parallel'"],
+    ['a bad choice', ['serve', '--dtype', 'int3'], 'Allowed choices are auto, float32, bfloat16, float16'],
+    ['a bad port', ['serve', '--port', '99999'], 'It must be 0 to 65535'],
+    ['a bad parameter', ['generate', '-p', 'x', '--temperature', '-1'], 'temperature'],
+    ['a length that the model lacks', ['serve', '--port', '0', '--max-model-len', '9999999'], 'maxModelLen'],
+    ['nothing to do', ['generate'], 'nothing to complete'],
+  ])('%s', async (_, args, message) => {
+    const { code, err } = await start(args).ended
+    expect(code).toBe(1)
+    expect(err).toContain(message)
+    expect(err).not.toMatch(/\n\s+at /)
+  })
+})
+
+test('help names every command and every engine flag', async () => {
+  const { out } = await start(['--help']).ended
+  for (const name of ['serve', 'generate', 'chat', 'complete', 'doctor']) expect(out).toContain(name)
+  const serve = (await start(['serve', '--help']).ended).out
+  for (const flag of [
+    '--dtype',
+    '--max-model-len',
+    '--max-num-seqs',
+    '--max-num-batched-tokens',
+    '--block-size',
+    '--served-model-name',
+    '--host',
+    '--port',
+    '--kv-cache-memory',
+  ])
+    expect(serve).toContain(flag)
+})

@@ -1,0 +1,38 @@
+import { release, totalmem } from 'node:os'
+import { machineInfo, measureMachine } from '@slipway/tensor'
+import { Command } from 'commander'
+
+/** Tells what the machine offers and what of it is used. */
+export function doctorCommand(): Command {
+  return new Command('doctor').description('show what this machine offers and which kernels are used').action(() => {
+    for (const [name, value] of report()) console.log(`${`${name}:`.padEnd(20)}${value}`)
+  })
+}
+
+function report(): [string, string][] {
+  const { processor, cores, cpu, compiledIsas, hugePages } = machineInfo()
+  const gigabytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`
+  const free = process.availableMemory?.()
+  const facts: [string, string][] = [
+    ['node', `${process.version} on ${process.platform} ${process.arch}, kernel ${release()}`],
+    ['processor', `${processor}, ${cores} cores`],
+    ['memory', gigabytes(totalmem()) + (free === undefined ? '' : `, ${gigabytes(free)} free`)],
+    ['huge pages', describeHugePages(hugePages)],
+  ]
+  if (!cpu.available)
+    return [...facts, ['kernels', `reference (TypeScript), because ${cpu.reason}`], ['remedy', cpu.remedy]]
+  facts.push(['kernels', `${cpu.isa} (compiled: ${compiledIsas.join(', ')})`])
+  const speed = measureMachine()
+  if (speed)
+    facts.push(
+      ['memory bandwidth', `${speed.bandwidth.toFixed(1)} GB/s read by all threads`],
+      ['f32 peak', `${speed.peak.toFixed(0)} GFLOP/s by all threads`],
+    )
+  return facts
+}
+
+function describeHugePages(setting: string | undefined): string {
+  if (setting === undefined) return 'not known on this system'
+  const remedy = ', which costs bandwidth: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled as root'
+  return setting + (setting === 'never' ? remedy : '')
+}

@@ -1,0 +1,92 @@
+import { engineOptionsSchema, type EngineOptions, type LLMOptions, type SamplingParams } from '@slipway/engine'
+import { InvalidArgumentError, Option, type Command } from 'commander'
+import { z } from 'zod'
+
+// Engine flags come from the engine's own schema, so that a new option is a new flag without a word here.
+
+interface Property {
+  readonly type?: string
+  readonly enum?: readonly string[]
+  readonly default?: unknown
+  readonly description?: string
+}
+
+const modelFlags = {
+  revision: 'branch, tag or commit on the hub',
+  downloadDir: 'where downloaded models are kept',
+  chatTemplate: "file with a Jinja chat template, in place of the model's own",
+} as const
+
+export function kebab(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+}
+
+function toNumber(text: string): number {
+  const value = Number(text)
+  if (text.trim() === '' || Number.isNaN(value)) throw new InvalidArgumentError('It must be a number.')
+  return value
+}
+
+/** A number where it reads as one, else the text: `--kv-cache-memory` takes both. */
+function toNumberOrText(text: string): number | string {
+  const value = Number(text)
+  return text.trim() === '' || Number.isNaN(value) ? text : value
+}
+
+/** Adds everything that decides how a model is loaded and run. */
+export function addEngineFlags(command: Command): Command {
+  const { properties } = z.toJSONSchema(engineOptionsSchema, { io: 'input' }) as {
+    properties: Record<string, Property>
+  }
+  for (const [name, { type, enum: choices, default: preset, description }] of Object.entries(properties)) {
+    const text = preset === undefined ? description : `${description} (default: ${String(preset)})`
+    const option = new Option(`--${kebab(name)} <${choices ? 'type' : type === 'integer' ? 'n' : 'value'}>`, text)
+    if (choices) option.choices(choices)
+    else option.argParser(type === 'integer' ? toNumber : toNumberOrText)
+    command.addOption(option)
+  }
+  for (const [name, text] of Object.entries(modelFlags)) command.option(`--${kebab(name)} <value>`, text)
+  return command.option('--offline', 'never ask the network')
+}
+
+/** What `addEngineFlags` made of the command line, as the offline API takes it. */
+export function engineOptions(flags: Readonly<Record<string, unknown>>): LLMOptions {
+  const names = Object.keys(engineOptionsSchema.shape)
+  const engine = Object.fromEntries(names.flatMap((name) => (flags[name] === undefined ? [] : [[name, flags[name]]])))
+  const text = (name: keyof typeof modelFlags): string | undefined => flags[name] as string | undefined
+  const [revision, cacheDir, chatTemplate] = [text('revision'), text('downloadDir'), text('chatTemplate')]
+  return {
+    ...(engine as EngineOptions),
+    ...(revision !== undefined && { revision }),
+    ...(cacheDir !== undefined && { cacheDir }),
+    ...(chatTemplate !== undefined && { chatTemplate }),
+    ...(flags['offline'] === true && { offline: true }),
+  }
+}
+
+const samplingFlags = {
+  maxTokens: 'most tokens to generate',
+  minTokens: 'no end of text before that many',
+  temperature: '0 is greedy',
+  topP: 'keep the smallest set of tokens with this share of probability',
+  topK: 'keep that many best tokens',
+  minP: 'drop tokens below this share of the best',
+  repetitionPenalty: 'above 1 discourages tokens already seen',
+  presencePenalty: 'subtracted once from generated tokens',
+  frequencyPenalty: 'subtracted for every time a token was generated',
+  seed: 'the same seed gives the same text',
+} as const
+
+/** Adds the sampling parameters that make sense on a command line. */
+export function addSamplingFlags(command: Command): Command {
+  for (const [name, text] of Object.entries(samplingFlags))
+    command.addOption(new Option(`--${kebab(name)} <n>`, text).argParser(toNumber))
+  return command
+    .option('--stop <text...>', 'end at any of these texts')
+    .option('--ignore-eos', 'go on after end of text')
+}
+
+export function samplingParams(flags: Readonly<Record<string, unknown>>): SamplingParams {
+  const names = [...Object.keys(samplingFlags), 'stop', 'ignoreEos']
+  return Object.fromEntries(names.flatMap((name) => (flags[name] === undefined ? [] : [[name, flags[name]]])))
+}

@@ -1,0 +1,210 @@
+/**
+ * Times ops of realistic shapes on the cpu device: node packages/tensor/dist/bench.js [op] [threads]
+ * Weights are copied until they exceed the caches, as the layers of a model do. Best of several runs.
+ */
+import { availableParallelism } from 'node:os'
+import { pathToFileURL } from 'node:url'
+import { bytesOfArray, type Device } from './device.ts'
+import { cpuAvailable, cpuDevice } from './devices/cpu.ts'
+import { bytesOf, fromNumbers, type DType } from './dtype.ts'
+import { machineInfo, measureMachine, type MachineSpeed } from './machine-info.ts'
+import type { Attributes, Op } from './op.ts'
+import { attentionOp, kvWriteOp } from './ops/attention.ts'
+import { addOp, siluMulOp } from './ops/elementwise.ts'
+import { embeddingOp } from './ops/embedding.ts'
+import { linearOp } from './ops/linear.ts'
+import { rmsNormOp } from './ops/rms-norm.ts'
+import { ropeOp, ropeTableOp } from './ops/rope.ts'
+import { argmaxOp, logprobsOp, sampleOp } from './ops/sample.ts'
+import { sizeOf, type Spec, type Tensor } from './tensor.ts'
+
+interface BenchInput extends Spec {
+  /** Element i before conversion; zeros by default. */
+  readonly value?: (i: number) => number
+  readonly weight?: boolean
+}
+
+export interface BenchCase {
+  readonly op: Op
+  readonly label: string
+  readonly inputs: readonly (BenchInput | undefined)[]
+  readonly attributes: Attributes
+}
+
+const noise = (i: number): number => ((Math.imul(i + 1, 0x9e3779b1) >>> 8) / 2 ** 24 - 0.5) * 2
+const f32 = (...shape: number[]): BenchInput => ({ shape, dtype: 'f32', value: noise })
+const i32 = (value: (i: number) => number, ...shape: number[]): BenchInput => ({ shape, dtype: 'i32', value })
+
+function linearCase(rows: number, k: number, n: number, dtype: DType): BenchCase {
+  const weight = { shape: [n, k], dtype, value: dtype === 'i8' ? (i: number) => noise(i) * 127 : noise, weight: true }
+  const scale = dtype === 'i8' ? f32(n) : undefined
+  return {
+    op: linearOp,
+    label: `${rows}x${k} by ${n} ${dtype}`,
+    inputs: [f32(rows, k), weight, scale, undefined],
+    attributes: {},
+  }
+}
+
+/** `rows` rows at the end of `keys` keys: one sequence in prefill, or `rows` sequences in decode. */
+function attentionCase(prefill: boolean, rows: number, keys: number, dtype: DType): BenchCase {
+  const [heads, kvHeads, headDim, blockSize] = [14, 2, 64, 32]
+  const sequences = prefill ? 1 : rows
+  const blocks = keys / blockSize
+  const cache = { shape: [blocks * sequences, blockSize, kvHeads * headDim], dtype, value: noise }
+  return {
+    op: attentionOp,
+    label: `${prefill ? 'prefill' : 'decode'} ${rows} rows, ${keys} keys ${dtype}`,
+    inputs: [
+      f32(rows, heads * headDim),
+      cache,
+      cache,
+      i32((i) => i, sequences, blocks),
+      i32((i) => (prefill ? 0 : i), rows),
+      i32((i) => (prefill ? keys - rows + i : keys - 1), rows),
+    ],
+    attributes: { numHeads: heads, numKvHeads: kvHeads, scale: headDim ** -0.5, window: 0 },
+  }
+}
+
+function sampleCase(rows: number, label: string, params: readonly number[]): BenchCase {
+  const vocabulary = 151936
+  return {
+    op: sampleOp,
+    label: `${rows}x${vocabulary} ${label}`,
+    inputs: [
+      { shape: [rows, vocabulary], dtype: 'f32', value: (i) => 12 * noise(i) ** 3 },
+      { shape: [rows, 4], dtype: 'f32', value: (i) => params[i % 4]! },
+      { shape: [rows, 2], dtype: 'u32', value: (i) => i },
+      { shape: [rows], dtype: 'u32', value: (i) => i },
+    ],
+    attributes: {},
+  }
+}
+
+export function benchCases(): readonly BenchCase[] {
+  const types = ['f32', 'bf16', 'f16', 'i8'] as const
+  return [
+    ...[1, 2, 4, 8, 64, 256].flatMap((rows) => types.map((dtype) => linearCase(rows, 2048, 2048, dtype))),
+    ...types.map((dtype) => linearCase(1, 896, 151936, dtype)),
+    ...(['f32', 'bf16', 'f16'] as const).flatMap((dtype) => [
+      attentionCase(false, 1, 4096, dtype),
+      attentionCase(false, 8, 1024, dtype),
+      attentionCase(true, 256, 1024, dtype),
+    ]),
+    ...[1, 256].flatMap((rows): BenchCase[] => [
+      { op: rmsNormOp, label: `${rows}x2048`, inputs: [f32(rows, 2048), f32(2048)], attributes: { eps: 1e-6 } },
+      { op: siluMulOp, label: `${rows}x2x5632`, inputs: [f32(rows, 2 * 5632)], attributes: {} },
+      { op: addOp, label: `${rows}x2048`, inputs: [f32(rows, 2048), f32(rows, 2048)], attributes: {} },
+      { op: ropeOp, label: `${rows}x2048`, inputs: [f32(rows, 2048), f32(rows, 64)], attributes: { headDim: 64 } },
+      { op: ropeTableOp, label: `${rows}x64`, inputs: [i32((i) => i, rows), f32(32)], attributes: { scale: 1 } },
+      {
+        op: embeddingOp,
+        label: `${rows} rows of 2048 bf16, packed table`,
+        inputs: [
+          { shape: [32000, 2048], dtype: 'bf16', weight: true },
+          i32((i) => (i * 7919) % 32000, rows),
+          undefined,
+        ],
+        attributes: {},
+      },
+      {
+        op: kvWriteOp,
+        label: `${rows}x256 bf16`,
+        inputs: [
+          { shape: [256, 32, 256], dtype: 'bf16' },
+          { shape: [256, 32, 256], dtype: 'bf16' },
+          f32(rows, 256),
+          f32(rows, 256),
+          i32((i) => i, rows),
+        ],
+        attributes: {},
+      },
+    ]),
+    ...[1, 8].flatMap((rows) => [
+      sampleCase(rows, 'greedy', [0, 0, 1, 0]),
+      sampleCase(rows, 'temperature 1', [1, 0, 1, 0]),
+      sampleCase(rows, 'topP 0.95', [1, 0, 0.95, 0]),
+      sampleCase(rows, 'topK 40', [1, 40, 1, 0]),
+    ]),
+    { op: argmaxOp, label: '1x151936', inputs: [f32(1, 151936)], attributes: {} },
+    {
+      op: logprobsOp,
+      label: '1x151936, 20 best',
+      inputs: [f32(1, 151936), i32((i) => i, 1)],
+      attributes: { k: 20 },
+    },
+  ]
+}
+
+/** Copies of the weight until they are this large leave nothing of it in the caches. */
+const coldBytes = 2 ** 27
+
+export async function timeCase(
+  device: Device,
+  { op, inputs, attributes }: BenchCase,
+  seconds: number,
+): Promise<number> {
+  const weight = inputs.find((input) => input?.weight)
+  const copies = weight ? Math.min(32, Math.ceil(coldBytes / (sizeOf(weight) * bytesOf(weight.dtype)))) : 1
+  const sets = Array.from({ length: copies }, () => inputs.map((input) => input && place(device, input)))
+  let best = Infinity
+  for (const end = performance.now() + seconds * 1000; performance.now() < end;) {
+    // several per run, so that what a run costs beside the op does not count
+    const repeats = best < 1 ? Math.ceil(2 / best / copies) : 1
+    for (let i = 0; i < repeats; i++) for (const set of sets) device.record(op, set, attributes)
+    const start = performance.now()
+    await device.run([])
+    best = Math.min(best, (performance.now() - start) / repeats / copies)
+  }
+  return best / 1000
+}
+
+function place(device: Device, { shape, dtype, value, weight }: BenchInput): Tensor {
+  if (!value && !weight) return device.zeros(shape, dtype)
+  const size = sizeOf({ shape, dtype })
+  // a pattern repeated; the last stretch of one megabyte is as good as the first
+  const pattern = fromNumbers(
+    dtype,
+    Float64Array.from({ length: Math.min(size, 2 ** 18 + 1) }, (_, i) => value?.(i) ?? 0),
+  )
+  const data = bytesOfArray(pattern)
+  const bytes = new Uint8Array(size * bytesOf(dtype))
+  for (let at = 0; at < bytes.length; at += data.length) bytes.set(data.subarray(0, bytes.length - at), at)
+  return weight ? device.weight('linear', [bytes], shape, dtype) : device.fromBytes(bytes, shape, dtype)
+}
+
+async function report(device: Device, one: BenchCase, speed: MachineSpeed): Promise<void> {
+  const seconds = await timeCase(device, one, 0.3)
+  const outputs = one.op.infer(one.inputs, one.attributes)
+  const { flops, bytes } = one.op.cost(one.inputs, outputs, one.attributes)
+  const [gflops, gbs] = [flops / seconds / 1e9, bytes / seconds / 1e9]
+  const columns = [
+    `${one.op.name} ${one.label}`.padEnd(52),
+    (seconds * 1e6).toFixed(1).padStart(10),
+    gflops.toFixed(1).padStart(9),
+    ((100 * gflops) / speed.peak).toFixed(0).padStart(7),
+    gbs.toFixed(1).padStart(7),
+    ((100 * gbs) / speed.bandwidth).toFixed(0).padStart(7),
+  ]
+  console.log(columns.join(' '))
+}
+
+async function main(only: string | undefined, threads: number): Promise<void> {
+  const available = cpuAvailable()
+  if (!available.available) {
+    console.log(`Nothing to time: ${available.reason}; ${available.remedy}`)
+    return
+  }
+  const speed = measureMachine(threads)!
+  const { processor } = machineInfo()
+  const [reads, peak] = [speed.bandwidth.toFixed(1), speed.peak.toFixed(0)]
+  console.log(`${processor}, ${available.isa}, ${threads} threads: reads ${reads} GB/s, f32 peak ${peak} GFLOP/s`)
+  console.log('op'.padEnd(52), '        us   GFLOP/s  % peak    GB/s  % read')
+  const device = cpuDevice({ threads })
+  for (const one of benchCases()) if (!only || one.op.name === only) await report(device, one, speed)
+  device.close()
+}
+
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href)
+  void main(process.argv[2], Number(process.argv[3] ?? availableParallelism()))

@@ -1,0 +1,64 @@
+import { bytesOf, dtypes, type DType } from '../dtype.ts'
+import { SlipwayError } from '../errors.ts'
+import type { Op } from '../op.ts'
+import { ops } from '../ops/index.ts'
+import type { Program } from '../program.ts'
+import { colsOf, rowsOf, type Tensor } from '../tensor.ts'
+
+const headerWords = 4
+const tensorWords = 10
+
+const opCodes: ReadonlyMap<Op, number> = new Map(ops.map((op, code) => [op, code]))
+const dtypeCodes = Object.fromEntries(dtypes.map((dtype, code) => [dtype, code])) as Readonly<Record<DType, number>>
+
+/** A program as native/command.h describes it: one array of doubles, reused from run to run. */
+export class CommandBuffer {
+  words = new Float64Array(1024)
+  length = 0
+
+  static has(op: Op): boolean {
+    return opCodes.has(op)
+  }
+
+  /** `addressOf` gives the first byte of a tensor's base. */
+  encode(program: Program, addressOf: (base: Tensor) => number): void {
+    this.#reserve(program)
+    let at = 0
+    const words = this.words
+    const put = (tensor: Tensor | undefined): void => {
+      if (tensor) {
+        const { shape } = tensor
+        words[at] = addressOf(tensor.base) + tensor.offset * bytesOf(tensor.dtype)
+        words[at + 1] = dtypeCodes[tensor.dtype]
+        words[at + 2] = tensor.layout === 'panel' ? 1 : 0
+        words[at + 3] = shape.length
+        for (let i = 0; i < 3; i++) words[at + 4 + i] = shape[i] ?? 1
+        words[at + 7] = rowsOf(tensor)
+        words[at + 8] = colsOf(tensor)
+        words[at + 9] = tensor.rowStride
+      } else {
+        words.fill(0, at, at + tensorWords)
+      }
+      at += tensorWords
+    }
+    for (const [i, { op, inputs, outputs, attributes }] of program.steps.entries()) {
+      const code = opCodes.get(op)
+      if (code === undefined) throw new SlipwayError('unsupported', `the cpu device has no op ${op.name}`)
+      words[at++] = code
+      words[at++] = program.barriers[i] ? 1 : 0
+      words[at++] = inputs.length + outputs.length
+      words[at++] = op.attributes.length
+      for (const tensor of inputs) put(tensor)
+      for (const tensor of outputs) put(tensor)
+      for (const name of op.attributes) words[at++] = attributes[name]!
+    }
+    this.length = at
+  }
+
+  #reserve({ steps }: Program): void {
+    let needed = 0
+    for (const { op, inputs, outputs } of steps)
+      needed += headerWords + (inputs.length + outputs.length) * tensorWords + op.attributes.length
+    if (needed > this.words.length) this.words = new Float64Array(needed * 2)
+  }
+}

@@ -1,0 +1,142 @@
+import { availableParallelism } from 'node:os'
+import { Device, type Backend } from '../device.ts'
+import { bytesOf } from '../dtype.ts'
+import { SlipwayError } from '../errors.ts'
+import { chooseTarget, faults, loadNative, type Engine, type Isa, type Native } from '../native.ts'
+import type { Op, WeightRole } from '../op.ts'
+import type { Program } from '../program.ts'
+import type { Layout, Spec, Storage } from '../tensor.ts'
+import { CommandBuffer } from './command-buffer.ts'
+import { referenceDevice } from './reference.ts'
+
+export interface CpuOptions {
+  /** Threads that compute, the calling one included; all available cores by default. */
+  readonly threads?: number
+  /** Forces an instruction set, as SLIPWAY_ISA does. */
+  readonly isa?: Isa
+}
+
+/** Memory of the cpu device: its address stays valid while `buffer` is referenced. */
+interface Memory extends Storage {
+  readonly buffer: ArrayBuffer
+  readonly address: number
+}
+
+/** From here on memory comes in huge pages of its own instead of from the heap. */
+const hugeBytes = 2 ** 20
+/** Output columns of a panel of a packed weight (native/command.h). */
+const panelColumns = 32
+
+/** Runs programs with the C++ kernels: one native call per run, on the calling thread and its helpers. */
+export class CpuBackend implements Backend {
+  readonly name: string
+  readonly #native: Native
+  readonly #engine: Engine
+  readonly #commands = new CommandBuffer()
+  #arena: Memory | undefined
+  #closed = false
+
+  constructor(native: Native, { threads = availableParallelism(), isa }: CpuOptions = {}) {
+    if (!Number.isInteger(threads) || threads < 1 || threads > 1024)
+      throw new SlipwayError('request', `threads is ${threads}; give a whole number from 1 to 1024`, { threads })
+    const target = chooseTarget(native, isa)
+    const engine = native.open(threads, target)
+    if (!engine) throw new SlipwayError('device', `${threads} threads cannot be started`, { threads })
+    this.name = `cpu (${native.targets()[target]![0]}, ${threads} threads)`
+    this.#native = native
+    this.#engine = engine
+  }
+
+  allocate(byteLength: number): Memory {
+    // a kernel may be given a tensor without elements, but never a null address
+    const buffer = byteLength < hugeBytes ? new ArrayBuffer(Math.max(byteLength, 8)) : this.#native.allocate(byteLength)
+    const address = buffer && this.#native.addressOf(buffer)
+    if (!buffer || !address)
+      throw new SlipwayError('device', `no memory for ${byteLength} bytes; free some or choose a smaller size`)
+    return { byteLength, buffer, address }
+  }
+
+  write(storage: Storage, bytes: Uint8Array): void {
+    new Uint8Array((storage as Memory).buffer, 0, bytes.byteLength).set(bytes)
+  }
+
+  read(storage: Storage, byteOffset: number, byteLength: number): Promise<Uint8Array> {
+    return Promise.resolve(new Uint8Array((storage as Memory).buffer, byteOffset, byteLength).slice())
+  }
+
+  supports(op: Op): boolean {
+    return CommandBuffer.has(op)
+  }
+
+  run(program: Program): Promise<void> {
+    // as a promise's body, so that whatever is thrown rejects
+    return new Promise((resolve) => {
+      this.#run(program)
+      resolve()
+    })
+  }
+
+  #run(program: Program): void {
+    if (this.#closed) throw new SlipwayError('device', 'the cpu device is closed')
+    if (!this.#arena || this.#arena.byteLength < program.arenaBytes) {
+      this.#arena = undefined
+      this.#arena = this.allocate(Math.ceil(program.arenaBytes * 1.25))
+    }
+    const arena = this.#arena.address
+    this.#commands.encode(program, (base) => {
+      const memory = base.storage as Memory | undefined
+      return memory ? memory.address : arena + program.placement.get(base)!
+    })
+    const failure = this.#native.run(this.#engine, this.#commands.words, this.#commands.length)
+    if (!failure) return
+    const [code, step, value] = failure
+    const op = program.steps[step]?.op.name ?? 'program'
+    const text = faults[code]?.(value) ?? `fault ${code}`
+    throw new SlipwayError(code === 3 ? 'device' : 'internal', `${op}: ${text}`, { op, step, value })
+  }
+
+  pack(role: WeightRole, parts: readonly Uint8Array[], spec: Spec): { storage: Memory; layout: Layout } | undefined {
+    const [rows, cols] = spec.shape
+    if (role !== 'linear' || spec.shape.length !== 2 || !rows || !cols) return undefined
+    const elementBytes = bytesOf(spec.dtype)
+    const storage = this.allocate(Math.ceil(rows / panelColumns) * panelColumns * cols * elementBytes)
+    const done = this.#native.pack(this.#engine, parts, rows, cols, elementBytes, storage.buffer)
+    if (!done) throw new SlipwayError('internal', `the parts of a weight [${spec.shape}] are not whole rows`)
+    return { storage, layout: 'panel' }
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#arena = undefined
+    this.#native.close(this.#engine)
+  }
+}
+
+export function cpuDevice(options: CpuOptions = {}): Device {
+  const { native, reason, remedy } = loadNative()
+  if (!native) throw new SlipwayError('device', `the cpu device is not available: ${reason}; ${remedy}`)
+  return new Device(new CpuBackend(native, options))
+}
+
+export type CpuAvailability =
+  | { readonly available: true; readonly isa: Isa; readonly isas: readonly Isa[] }
+  | { readonly available: false; readonly reason: string; readonly remedy: string }
+
+/** Whether `cpuDevice` would work, with the chosen instruction set and all that this machine can run. */
+export function cpuAvailable(): CpuAvailability {
+  const { native, reason, remedy } = loadNative()
+  if (!native) return { available: false, reason, remedy }
+  const targets = native.targets()
+  try {
+    const isa = targets[chooseTarget(native)]![0]
+    return { available: true, isa, isas: targets.filter(([, supported]) => supported).map(([name]) => name) }
+  } catch (error) {
+    return { available: false, reason: (error as Error).message, remedy: 'unset SLIPWAY_ISA' }
+  }
+}
+
+/** The cpu device, or the reference device where the native kernels are absent. */
+export function defaultDevice(options: Pick<CpuOptions, 'threads'> = {}): Device {
+  // an unusable SLIPWAY_ISA is an error, not a reason to be slow
+  return loadNative().native ? cpuDevice(options) : referenceDevice()
+}

@@ -1,0 +1,52 @@
+import { readFileSync } from 'node:fs'
+import { availableParallelism, cpus } from 'node:os'
+import { cpuAvailable, type CpuAvailability } from './devices/cpu.ts'
+import { chooseTarget, loadNative, type Isa } from './native.ts'
+
+export interface MachineInfo {
+  readonly processor: string
+  readonly cores: number
+  readonly cpu: CpuAvailability
+  /** Instruction sets in the addon, whether or not this processor has them. */
+  readonly compiledIsas: readonly Isa[]
+  /** Linux's setting of transparent huge pages: always, madvise or never. `never` costs memory bandwidth. */
+  readonly hugePages: string | undefined
+}
+
+/** What decides the speed of the cpu device, for `slipway doctor`. */
+export function machineInfo(): MachineInfo {
+  const { native } = loadNative()
+  return {
+    processor: cpus()[0]?.model.trim() ?? 'unknown',
+    cores: availableParallelism(),
+    cpu: cpuAvailable(),
+    compiledIsas: native?.targets().map(([isa]) => isa) ?? [],
+    hugePages: hugePages(),
+  }
+}
+
+function hugePages(): string | undefined {
+  try {
+    return /\[(\w+)\]/.exec(readFileSync('/sys/kernel/mm/transparent_hugepage/enabled', 'utf8'))?.[1]
+  } catch {
+    return undefined
+  }
+}
+
+export interface MachineSpeed {
+  /** GB/s of reading 256 MiB with all threads. */
+  readonly bandwidth: number
+  /** GFLOP/s of f32 multiply-adds with all threads. */
+  readonly peak: number
+}
+
+/** Measures for about 0.4 s; undefined where the native kernels are absent. */
+export function measureMachine(threads = availableParallelism(), isa?: Isa): MachineSpeed | undefined {
+  const { native } = loadNative()
+  const engine = native?.open(threads, chooseTarget(native, isa))
+  if (!native || !engine) return undefined
+  const bandwidth = native.bandwidth(engine, 2 ** 28, 0.3) ?? 0
+  const peak = native.peak(engine, 0.1) ?? 0
+  native.close(engine)
+  return { bandwidth, peak }
+}

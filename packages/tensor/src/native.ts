@@ -1,0 +1,88 @@
+import { createRequire } from 'node:module'
+import { SlipwayError } from './errors.ts'
+
+/** A device's threads; only native code looks inside. */
+export interface Engine {
+  readonly engine: unique symbol
+}
+
+/** Instruction sets that the kernels are compiled for. */
+export const isas = ['avx512', 'avx2', 'neon', 'baseline'] as const
+export type Isa = (typeof isas)[number]
+
+/** Why a run stopped: code (see `faults`), step, and the offending value. */
+export type Failure = readonly [code: number, step: number, value: number]
+
+/**
+ * Everything that native/addon.cc offers. Nothing throws: `undefined` means that memory or threads are missing, or that
+ * an argument is wrong.
+ */
+export interface Native {
+  /** Compiled instruction sets, best first, and whether this processor has them. */
+  targets(): readonly (readonly [isa: Isa, supported: boolean])[]
+  open(threads: number, target: number): Engine | undefined
+  /** Joins the threads; the engine then refuses work. */
+  close(engine: Engine): void
+  run(engine: Engine, words: Float64Array, count: number): Failure | undefined
+  addressOf(memory: ArrayBuffer | Uint8Array): number | undefined
+  /** Zeroed memory in huge pages outside the heap, freed when collected. */
+  allocate(bytes: number): ArrayBuffer | undefined
+  /** A mapped file, or its errno. */
+  map(path: string): ArrayBuffer | number | undefined
+  pack(
+    engine: Engine,
+    parts: readonly Uint8Array[],
+    rows: number,
+    cols: number,
+    elementBytes: number,
+    panels: ArrayBuffer,
+  ): true | undefined
+  /** GB/s of reading with all threads. */
+  bandwidth(engine: Engine, bytes: number, seconds: number): number | undefined
+  /** GFLOP/s of f32 multiply-adds with all threads. */
+  peak(engine: Engine, seconds: number): number | undefined
+}
+
+export type NativeResult =
+  | { readonly native: Native; readonly reason?: never; readonly remedy?: never }
+  | { readonly native?: never; readonly reason: string; readonly remedy: string }
+
+const path = '../native/build/slipway.node'
+
+/** Loads the addon at the first call (Node keeps it); tells why when it cannot. */
+export function loadNative(): NativeResult {
+  if (process.env['SLIPWAY_NATIVE'] === 'off')
+    return { reason: 'SLIPWAY_NATIVE=off is set', remedy: 'unset SLIPWAY_NATIVE' }
+  try {
+    return { native: createRequire(import.meta.url)(path) as Native }
+  } catch (error) {
+    const missing = (error as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND'
+    const reason = missing ? 'the native kernels are not built' : `the native kernels do not load: ${String(error)}`
+    return {
+      reason,
+      remedy: 'install a C++ compiler (apt install g++, or xcode-select --install) and run npm run build',
+    }
+  }
+}
+
+/** The instruction set to use, as an index into `targets()`: the forced one (option or SLIPWAY_ISA), else the best. */
+export function chooseTarget(native: Native, forced = process.env['SLIPWAY_ISA'] || undefined): number {
+  const targets = native.targets()
+  const usable = targets.filter(([, supported]) => supported).map(([isa]) => isa)
+  const index = targets.findIndex(([isa, supported]) => supported && (forced === undefined || isa === forced))
+  if (index >= 0) return index
+  throw new SlipwayError(
+    'device',
+    forced === undefined
+      ? 'this processor has none of the compiled instruction sets'
+      : `instruction set ${forced} cannot be used here (SLIPWAY_ISA); this machine runs: ${usable.join(', ')}`,
+  )
+}
+
+/** Texts of the codes in native/command.h. */
+export const faults: Readonly<Record<number, (value: number) => string>> = {
+  1: () => 'the command buffer is malformed or the device is closed',
+  2: (value) => `index ${value} is out of range`,
+  3: (value) => `no memory for ${value} bytes of scratch`,
+  4: () => 'no kernel for these dtypes or layouts',
+}

@@ -1,0 +1,48 @@
+"""Text without a chat, for plain completion: counting, the alphabet, small stories."""
+
+from words import ADJECTIVES, ANIMALS, COLOURS, DAYS, FOODS, MONTHS, NAMES, NUMBER_WORDS, PLACES, THINGS, VERBS_PAST, WEATHER
+
+from . import Example
+
+
+def story(rng) -> str:
+    """Sentences that keep the same hero, pet and thing."""
+    n, m = rng.sample(NAMES, 2)
+    a, t, w, p, f = (rng.choice(x) for x in (ADJECTIVES, THINGS, ANIMALS, PLACES, FOODS))
+    parts = [f"Once upon a time there was a {a} {w} named {n}.", f"{n} lived near the {p}.",
+             f"One {rng.choice(WEATHER)} day {n} found a {rng.choice(COLOURS)} {t}.", f'"Whose {t} is this?" asked {n}.',
+             f'"It is mine," said {m}.', f"{n} gave the {t} to {m}.", f"{m} was very happy and gave {n} some {f}.",
+             "They became good friends.", "The end."]
+    if rng.random() < 0.4:
+        parts = [f"{n} went to the {p}.", f"There {n} {rng.choice(VERBS_PAST)} a {a} {t}.", f"Then {m} came with a {w}.",
+                 f"The {w} was hungry, so {n} gave it some {f}.", f"After that {n} and {m} went home."]
+    return " ".join(parts)
+
+
+def text(rng) -> str:
+    kind = rng.random()
+    if kind < 0.3:
+        a, k = rng.randint(0, 90), rng.choice([1, 1, 1, 2, 5, 10])
+        return rng.choice([", ", " "]).join(str(a + i * k) for i in range(rng.randint(6, 14)))
+    if kind < 0.4:
+        start = rng.randint(0, 10)
+        return rng.choice([", ", " "]).join("abcdefghijklmnopqrstuvwxyz"[start:])
+    if kind < 0.5:
+        seq, i = rng.choice([DAYS, MONTHS, NUMBER_WORDS]), rng.randint(0, 3)
+        return ", ".join(seq[i:])
+    return story(rng)
+
+
+def generate(rng) -> Example:
+    t = text(rng)
+    return Example([], t, text=t)
+
+
+def continuation(rng) -> tuple[str, str]:
+    """A held-out question with one right answer: the next numbers of a count."""
+    t = text(rng)
+    while not t[0].isdigit():
+        t = text(rng)
+    parts = t.split(", ") if ", " in t else t.split(" ")
+    sep = ", " if ", " in t else " "
+    return sep.join(parts[:-2]), sep + sep.join(parts[-2:])
