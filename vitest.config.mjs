@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['packages/*/dist/**/*.test.js', 'examples/dist/**/*.test.js'],
+    setupFiles: ['scripts/flush-coverage.mjs'],
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 120_000,

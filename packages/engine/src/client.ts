@@ -109,7 +109,7 @@ export class EngineClient {
 
   #fail(error: SlipwayError): void {
     this.#failure ??= error
-    for (const sink of [...this.#sinks.values()]) sink.onError(this.#failure)
+    for (const sink of this.#sinks.values()) sink.onError(this.#failure)
     this.#sinks.clear()
     for (const resolve of this.#stats.values()) resolve(this.#failure)
     this.#stats.clear()

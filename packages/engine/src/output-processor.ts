@@ -1,4 +1,4 @@
-import type { IncrementalDetokenizer, Tokenizer } from '@slipway/checkpoint'
+import { IncrementalDetokenizer, type Tokenizer } from '@slipway/checkpoint'
 import type { StepOutput } from './engine.ts'
 import type { ChosenLogprob, GenerationEvent } from './outputs.ts'
 import type { RawLogprobs } from './runner.ts'
@@ -19,7 +19,7 @@ export class OutputProcessor {
     this.#tokenizer = tokenizer
     this.#params = params
     this.#index = index
-    this.#detokenizer = tokenizer.detokenizer({ skipSpecialTokens: params.skipSpecialTokens })
+    this.#detokenizer = new IncrementalDetokenizer(tokenizer, { skipSpecialTokens: params.skipSpecialTokens })
     this.#stops = new StopStrings(params.stop, params.includeStopStrInOutput)
   }
 

@@ -11,7 +11,7 @@ constexpr int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 // Rows whose partial sums are held at a time in the blocked path.
 constexpr int kBlockRows = kTileRows * 16;
 
-// sums[m][c] = fma chain over `count` steps of k. Vector c of the weights lies at (c / 2) panels + (c % 2) * 16 columns.
+// sums[m][c] = fma chain over `count` steps of k. Vector c holds columns (c % 2) * 16 of panel c / 2.
 // With `fresh` the chain starts at zero, otherwise at the stored sums.
 template <int M, int C, class T>
 SLIPWAY_INLINE void multiplyTile(const T* w, int64_t panelStride, const float* x, int64_t xStride, int64_t count,
@@ -23,14 +23,22 @@ SLIPWAY_INLINE void multiplyTile(const T* w, int64_t panelStride, const float* x
     for (int c = 0; c < C; c++) acc[m][c] = fresh ? zero() : load(sums + m * sumStride + c * kLanes);
   }
   for (int64_t k = 0; k < count; k++, w += kPanel) {
-    V weights[C];
-    SLIPWAY_UNROLL
-    for (int c = 0; c < C; c++) weights[c] = load(w + (c / 2) * panelStride + (c % 2) * kLanes);
-    SLIPWAY_UNROLL
-    for (int m = 0; m < M; m++) {
-      V value = set1(x[m * xStride + k]);
+    // the order of these loops decides which operands stay in registers; the other one spills accumulators
+    if constexpr (M == 1) {
+      V value = set1(x[k]);
       SLIPWAY_UNROLL
-      for (int c = 0; c < C; c++) acc[m][c] = fma(weights[c], value, acc[m][c]);
+      for (int c = 0; c < C; c++)
+        acc[0][c] = fma(load(w + (c / 2) * panelStride + (c % 2) * kLanes), value, acc[0][c]);
+    } else {
+      V weights[C];
+      SLIPWAY_UNROLL
+      for (int c = 0; c < C; c++) weights[c] = load(w + c * kLanes);
+      SLIPWAY_UNROLL
+      for (int m = 0; m < M; m++) {
+        V value = set1(x[m * xStride + k]);
+        SLIPWAY_UNROLL
+        for (int c = 0; c < C; c++) acc[m][c] = fma(weights[c], value, acc[m][c]);
+      }
     }
   }
   SLIPWAY_UNROLL
@@ -47,8 +55,10 @@ SLIPWAY_INLINE void multiplyRows(int64_t rows, const T* w, const float* x, int64
   if constexpr (M > 1) {
     if (rows < M) return multiplyRows<C, T, M - 1>(rows, w, x, xStride, count, sums, fresh);
   }
-  for (int c = 0; c < 2; c += C)
-    multiplyTile<M, C>(w + c * kLanes, 0, x, xStride, count, sums + c * kLanes, kPanel, fresh);
+  // one or two rows have too few chains to hide the latency of fma unless they take the whole panel
+  constexpr int kVectors = M <= 2 ? kVectorsOfTwoRows : C;
+  for (int c = 0; c < 2; c += kVectors)
+    multiplyTile<M, kVectors>(w + c * kLanes, 0, x, xStride, count, sums + c * kLanes, kPanel, fresh);
 }
 
 struct Job {
@@ -143,8 +153,8 @@ void multiply(const Job& job, Context& context) {
   int64_t panel = panels * column / columns, end = panels * (column + 1) / columns;
 
   if (last - first == 1 && job.weight.layout == Layout::kPanel) {
-    // narrow types need two panels at once to hide the latency of the chains
-    constexpr int kWide = sizeof(T) < 4 ? 2 : 1;
+    // narrow types need two panels at once to hide the latency of fma
+    constexpr int kWide = sizeof(T) < 4 ? kPanelsOfOneRow : 1;
     for (; panel + kWide <= end; panel += kWide) multiplyVector<kWide, T>(job, first, panel);
     for (; panel < end; panel++) multiplyVector<1, T>(job, first, panel);
     return;

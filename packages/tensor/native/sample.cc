@@ -207,10 +207,10 @@ void adjustLogits(const Step& step, Context& context) {
     double repetition = penalties[0], frequency = penalties[1], presence = penalties[2];
     for (int64_t e = starts[row]; e < starts[row + 1]; e++) {
       if (tokens[e] < 0 || tokens[e] >= t[0].cols) return context.fail(Code::kOutOfRange, tokens[e]);
-      double count = counts[e], logit = logits[tokens[e]];
+      double count = counts[e], logit = logits[tokens[e]] + (double)bias[e];
       if (count > 0 || inPrompt[e] != 0) logit = logit > 0 ? logit / repetition : logit * repetition;
       logit -= count * frequency + (count > 0 ? presence : 0.0);
-      logits[tokens[e]] = (float)(logit + (double)bias[e]);
+      logits[tokens[e]] = (float)logit;
     }
   }
 }

@@ -7,6 +7,7 @@ namespace slipway::SLIPWAY_TARGET {
 
 // 6 x 16 is the largest tile that leaves room for weights and a broadcast in 16 registers
 constexpr int kTileRows = 6, kTileVectors = 1, kTileK = 256;
+constexpr int kVectorsOfTwoRows = 2, kPanelsOfOneRow = 2;
 
 struct V {
   __m256 a, b;

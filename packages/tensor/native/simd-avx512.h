@@ -7,6 +7,7 @@ namespace slipway::SLIPWAY_TARGET {
 
 // tile of the matrix product: rows x vectors that fit the 32 registers with weights and one broadcast
 constexpr int kTileRows = 8, kTileVectors = 2, kTileK = 128;
+constexpr int kVectorsOfTwoRows = 2, kPanelsOfOneRow = 2;
 
 struct V {
   __m512 v;

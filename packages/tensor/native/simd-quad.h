@@ -12,8 +12,10 @@ namespace slipway::SLIPWAY_TARGET {
 
 #if defined(__ARM_NEON)
 constexpr int kTileRows = 6, kTileVectors = 1, kTileK = 256;
+constexpr int kVectorsOfTwoRows = 2, kPanelsOfOneRow = 2;
 #else
 constexpr int kTileRows = 2, kTileVectors = 1, kTileK = 256;
+constexpr int kVectorsOfTwoRows = 1, kPanelsOfOneRow = 1;
 #endif
 
 typedef float F4 __attribute__((vector_size(16)));

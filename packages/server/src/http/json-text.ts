@@ -28,7 +28,7 @@ type State = 'value' | 'array start' | 'key' | 'object start' | 'colon' | 'after
 
 /**
  * Where text that JSON.parse refuses goes wrong, since its own message often has no position: the first character that
- * no valid JSON could have there, or the length of the text if it only ends too early.
+ * no valid JSON could have there (for an escape or a name, its beginning), or the length of a text that ends too early.
  */
 export function jsonFaultAt(text: string): number {
   const open: string[] = []

@@ -1,4 +1,4 @@
-import type { Tokenizer } from '@slipway/checkpoint'
+import { IncrementalDetokenizer, type Tokenizer } from '@slipway/checkpoint'
 import type { ChosenLogprob, TokenLogprob } from '@slipway/engine'
 
 interface TokenEntry {
@@ -34,11 +34,11 @@ function tokenEntry({ token, logprob }: TokenLogprob): TokenEntry {
 
 /** Makes the `logprobs` of one completion, piece by piece. */
 export class CompletionLogprobsWriter {
-  readonly #detokenizer: ReturnType<Tokenizer['detokenizer']>
+  readonly #detokenizer: IncrementalDetokenizer
   #offset = 0
 
   constructor(tokenizer: Tokenizer, { skipSpecialTokens }: { readonly skipSpecialTokens: boolean }) {
-    this.#detokenizer = tokenizer.detokenizer({ skipSpecialTokens })
+    this.#detokenizer = new IncrementalDetokenizer(tokenizer, { skipSpecialTokens })
   }
 
   write(entries: readonly ChosenLogprob[]): CompletionLogprobs {

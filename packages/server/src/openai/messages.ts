@@ -36,7 +36,7 @@ const assistant = z
     audio: z.null('audio is not supported; remove it').optional(),
     function_call: z.null('use "tool_calls"').optional(),
   })
-  .refine(({ content, refusal, tool_calls }) => content ?? refusal ?? tool_calls?.length, {
+  .refine(({ content, refusal, tool_calls }) => content != null || refusal != null || (tool_calls?.length ?? 0) > 0, {
     path: ['content'],
     error: 'is required where there are no tool_calls',
   })

@@ -9,7 +9,10 @@ type Issue = z.core.$ZodIssue
  * A parameter that is null counts as absent, as it does at OpenAI.
  */
 export function parseRequest<T>(schema: z.ZodType<T>, body: unknown): T {
-  const given = isObject(body) ? Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null)) : body
+  const given =
+    isObject(body) && !Array.isArray(body)
+      ? Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null))
+      : body
   const parsed = schema.safeParse(given)
   if (parsed.success) return parsed.data
   throw toRefusal(parsed.error.issues[0]!, given)

@@ -1,0 +1,90 @@
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { sseResponse } from './sse.ts'
+
+afterEach(() => vi.useRealTimers())
+
+const brokenBody = { error: { message: 'broken', type: 'server_error', param: null, code: null } }
+
+function respond(chunks: AsyncIterable<unknown>, heartbeatSeconds = 15) {
+  const onEnd = vi.fn()
+  const response = sseResponse(chunks, { heartbeatSeconds, onEnd, toError: () => brokenBody })
+  return { response, onEnd, reader: response.body!.getReader() }
+}
+
+async function next(reader: { read(): Promise<{ value?: Uint8Array | undefined }> }): Promise<string> {
+  return new TextDecoder().decode((await reader.read()).value)
+}
+
+describe('sseResponse', () => {
+  test('one event for each chunk, then [DONE]', async () => {
+    const onEnd = vi.fn()
+    const chunks = (async function* () {
+      yield { text: 'two\nlines' }
+      yield { text: 'é' }
+    })()
+    const response = sseResponse(chunks, { heartbeatSeconds: 15, onEnd, toError: () => brokenBody })
+    expect(response.headers.get('content-type')).toBe('text/event-stream; charset=utf-8')
+    expect(response.headers.get('cache-control')).toBe('no-cache')
+    expect(await response.text()).toBe('data: {"text":"two\\nlines"}\n\ndata: {"text":"é"}\n\ndata: [DONE]\n\n')
+    expect(onEnd).toHaveBeenCalledTimes(1)
+  })
+
+  test('a chunk is made only when the reader asks', async () => {
+    let made = 0
+    const { reader } = respond(
+      (async function* () {
+        for (;;) yield made++
+      })(),
+    )
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(made).toBe(0)
+    await next(reader)
+    await next(reader)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(made).toBe(2)
+  })
+
+  test('a quiet stream pings and loses nothing', async () => {
+    vi.useFakeTimers()
+    let release!: (text: string) => void
+    const { reader } = respond(
+      (async function* () {
+        yield await new Promise<string>((resolve) => (release = resolve))
+      })(),
+    )
+    for (let i = 0; i < 3; i++) {
+      const text = next(reader)
+      await vi.advanceTimersByTimeAsync(14_999)
+      await vi.advanceTimersByTimeAsync(1)
+      expect(await text).toBe(': ping\n\n')
+    }
+    const text = next(reader)
+    release('late')
+    expect(await text).toBe('data: "late"\n\n')
+    expect(await next(reader)).toBe('data: [DONE]\n\n')
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  test('an error in the middle is an event, and the end', async () => {
+    const { reader, onEnd } = respond(
+      (async function* () {
+        yield 1
+        throw new Error('secret')
+      })(),
+    )
+    expect(await next(reader)).toBe('data: 1\n\n')
+    expect(await next(reader)).toBe(`data: ${JSON.stringify(brokenBody)}\n\n`)
+    expect((await reader.read()).done).toBe(true)
+    expect(onEnd).toHaveBeenCalledTimes(1)
+  })
+
+  test('a reader that goes ends the source, even one that has not begun', async () => {
+    const { reader, onEnd } = respond(
+      (async function* () {
+        yield 1
+      })(),
+    )
+    await reader.cancel()
+    expect(onEnd).toHaveBeenCalledTimes(1)
+  })
+})
