@@ -1,5 +1,5 @@
 import { cpuAvailable } from '@slipway/tensor'
-import { describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import type { EngineOptions } from './options.ts'
 import type { SamplingParams } from './sampling-params.ts'
 import { addRequest, Answers, drain, openEngine, type Answer } from './testing/harness.ts'
@@ -35,7 +35,10 @@ const smallPool = { maxModelLen: 96, kvCacheMemory: 2 * 3 * 96 * 2 * 16 * 4, max
 
 for (const device of devices)
   describe.skipIf(device === 'cpu' && !cpuAvailable().available)(`on ${device}`, () => {
-    const alone = answer({ device }, false)
+    let alone: Promise<Map<string, Answer>>
+    beforeAll(() => {
+      alone = answer({ device }, false)
+    })
 
     test.each<[string, EngineOptions]>([
       ['together', {}],

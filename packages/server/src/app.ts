@@ -22,14 +22,16 @@ export function createApp(llm: LLM, options: ServerOptions = {}): Hono<ServerEnv
 export function appOf(context: ServerContext): Hono<ServerEnv> {
   const app = new Hono<ServerEnv>()
 
-  app.onError((error, c) => {
+  const answer = (error: unknown, c: Context<ServerEnv>): Response => {
     const requestId = c.get('requestId')
     const { status, headers, body, isInternal } = toApiError(error, requestId)
     if (isInternal) context.onInternalError(error, requestId)
     return c.json(body, status as ContentfulStatusCode, headers)
-  })
+  }
+  app.onError(answer)
   app.notFound((c) => {
-    throw new SlipwayError('not-found', `there is no route ${c.req.path}; see GET /`, { code: 'unknown_url' })
+    const message = `there is no route ${c.req.path}; see GET /`
+    return answer(new SlipwayError('not-found', message, { code: 'unknown_url' }), c)
   })
 
   app.use(withRequestId)

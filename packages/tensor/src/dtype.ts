@@ -31,17 +31,19 @@ export function viewAs(dtype: DType, bytes: Uint8Array, length: number): TypedAr
   return new arrays[dtype](bytes.buffer as ArrayBuffer, bytes.byteOffset, length)
 }
 
-const word = new DataView(new ArrayBuffer(4))
+// one word seen as bits and as a number
+const bitsOf = new Uint32Array(1)
+const valueOf = new Float32Array(bitsOf.buffer)
 
 export function bf16ToF32(bits: number): number {
-  word.setUint32(0, bits << 16)
-  return word.getFloat32(0)
+  bitsOf[0] = bits << 16
+  return valueOf[0]!
 }
 
 /** Rounds to nearest, ties to even; NaN stays NaN. */
 export function f32ToBf16(value: number): number {
-  word.setFloat32(0, value)
-  const bits = word.getUint32(0)
+  valueOf[0] = value
+  const bits = bitsOf[0]!
   if ((bits & 0x7fffffff) > 0x7f800000) return (bits >>> 16) | 0x40
   return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff
 }

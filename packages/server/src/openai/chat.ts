@@ -66,8 +66,8 @@ export async function postChatCompletions(c: Context<ServerEnv>, context: Server
     })
   const [output] = await generations.results()
   return c.json({
-    ...envelope,
     object: 'chat.completion',
+    ...envelope,
     choices: output!.outputs.map(chatChoice),
     usage: apiUsage(generations.usage),
   } satisfies ChatCompletion)
@@ -88,25 +88,19 @@ async function* chatChunks(
   { n = 1, stream_options }: ChatRequest,
 ): AsyncGenerator<ChatCompletionChunk> {
   const withUsage = stream_options?.include_usage === true
-  const base = { ...envelope, object: 'chat.completion.chunk', ...(withUsage && { usage: null }) } as const
-  const empty = { logprobs: null, finish_reason: null }
+  const base = { object: 'chat.completion.chunk', ...envelope, ...(withUsage && { usage: null }) } as const
   for (let index = 0; index < n; index++) {
     const delta = { role: 'assistant', content: '', refusal: null } as const
-    yield { ...base, choices: [{ ...empty, index, delta }] }
+    yield { ...base, choices: [{ index, delta, logprobs: null, finish_reason: null }] }
   }
   for await (const event of generations.events()) {
     if (event.type === 'delta' && (event.text !== '' || event.logprobs)) {
       const { index, text, logprobs } = event
-      const choice = {
-        ...empty,
-        index,
-        delta: { content: text },
-        ...(logprobs && { logprobs: chatLogprobs(logprobs) }),
-      }
-      yield { ...base, choices: [choice] }
+      const named = logprobs ? chatLogprobs(logprobs) : null
+      yield { ...base, choices: [{ index, delta: { content: text }, logprobs: named, finish_reason: null }] }
     } else if (event.type === 'finish') {
       const finish_reason = apiFinishReason(event.finishReason)
-      yield { ...base, choices: [{ ...empty, index: event.index, delta: {}, finish_reason }] }
+      yield { ...base, choices: [{ index: event.index, delta: {}, logprobs: null, finish_reason }] }
     }
   }
   if (withUsage) yield { ...base, choices: [], usage: apiUsage(generations.usage) }

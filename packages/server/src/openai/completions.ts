@@ -48,8 +48,8 @@ export async function postCompletions(c: Context<ServerEnv>, context: ServerCont
     })
   const results = await generations.results()
   return c.json({
-    ...envelope,
     object: 'text_completion',
+    ...envelope,
     choices: results.flatMap(({ outputs }, prompt) => outputs.map((output) => choices.choice(prompt, output))),
     usage: apiUsage(generations.usage),
   } satisfies Completion)
@@ -62,17 +62,20 @@ async function* completionChunks(
   form: CompletionChoices,
 ): AsyncGenerator<CompletionChunk> {
   const withUsage = stream_options?.include_usage === true
-  const base = { ...envelope, object: 'text_completion', ...(withUsage && { usage: null }) } as const
-  const empty = { text: '', logprobs: null, finish_reason: null }
-  if (echo) for (const [index, text] of form.echoes().entries()) yield { ...base, choices: [{ ...empty, index, text }] }
+  const base = { object: 'text_completion', ...envelope, ...(withUsage && { usage: null }) } as const
+  const plain = { logprobs: null, finish_reason: null }
+  if (echo) for (const [index, text] of form.echoes().entries()) yield { ...base, choices: [{ index, text, ...plain }] }
   for await (const event of generations.events()) {
     if (event.type === 'usage') continue
     const index = form.place(event.prompt, event.index)
     if (event.type === 'finish') {
-      yield { ...base, choices: [{ ...empty, index, finish_reason: apiFinishReason(event.finishReason) }] }
+      yield {
+        ...base,
+        choices: [{ index, text: '', logprobs: null, finish_reason: apiFinishReason(event.finishReason) }],
+      }
     } else if (event.text !== '' || event.logprobs) {
       const logprobs = event.logprobs ? form.logprobs(index, event.logprobs) : null
-      yield { ...base, choices: [{ ...empty, index, text: event.text, logprobs }] }
+      yield { ...base, choices: [{ index, text: event.text, logprobs, finish_reason: null }] }
     }
   }
   if (withUsage) yield { ...base, choices: [], usage: apiUsage(generations.usage) }

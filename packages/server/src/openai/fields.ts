@@ -10,7 +10,7 @@ export const samplingFields = {
   repetition_penalty: z.number().optional(),
   presence_penalty: z.number().optional(),
   frequency_penalty: z.number().optional(),
-  logit_bias: z.record(z.string(), z.number()).optional(),
+  logit_bias: z.record(z.string().regex(/^\d{1,9}$/, 'must be a token id'), z.number()).optional(),
   stop: z.union([z.string(), z.array(z.string())], { error: 'must be a string or an array of strings' }).optional(),
   stop_token_ids: z.array(z.int()).optional(),
   include_stop_str_in_output: z.boolean().optional(),

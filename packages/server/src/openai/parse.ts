@@ -29,7 +29,8 @@ function toRefusal(outer: Issue, body: unknown): SlipwayError {
   if (typeof code === 'string') return refusal(`${param}: ${issue.message}`, { param, code })
   if (path.length > 0 && valueAt(body, path) === undefined)
     return refusal(`${param}: is required`, { param, code: 'missing_required_parameter' })
-  const text = issue.message.replace(/^Invalid input: /, '')
+  const message = issue.code === 'invalid_key' ? issue.issues[0]!.message : issue.message
+  const text = message.replace(/^Invalid input: /, '')
   return refusal(path.length > 0 ? `${param}: ${text}` : `the body: ${text}`, {
     param: path.length > 0 ? param : null,
     code: issue.code === 'invalid_type' ? 'invalid_type' : 'invalid_value',

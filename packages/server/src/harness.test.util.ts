@@ -1,0 +1,54 @@
+import { LLM, type EngineStats, type LLMOptions } from '@slipway/engine'
+import { miniModelDirectory } from '@slipway/mini'
+import type { Hono } from 'hono'
+import { expect } from 'vitest'
+import type { ServerEnv } from './http/request-id.ts'
+
+export const modelName = 'mini'
+
+/** Starts the embedded model with small blocks, so that sequences take several. */
+export function startModel(options: LLMOptions = {}): LLM {
+  return LLM.start(miniModelDirectory, { maxModelLen: 512, blockSize: 16, maxNumSeqs: 16, ...options })
+}
+
+/** Waits until nothing runs any more, then checks that no block is lost (contract 4). */
+export async function expectIdle(llm: LLM): Promise<EngineStats> {
+  const started = performance.now()
+  for (;;) {
+    const stats = await llm.stats()
+    const { running, waiting, freeBlocks, cachedBlocks, ownedBlocks, totalBlocks } = stats
+    expect(freeBlocks + cachedBlocks + ownedBlocks).toBe(totalBlocks)
+    if (running + waiting === 0) {
+      expect(ownedBlocks).toBe(0)
+      return stats
+    }
+    expect(performance.now() - started, 'the engine goes on with requests that ended').toBeLessThan(5000)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+/** Waits until the engine works on something. */
+export async function untilBusy(llm: LLM): Promise<void> {
+  while ((await llm.stats()).running === 0) await new Promise((resolve) => setTimeout(resolve, 2))
+}
+
+/** Posts JSON to an app without a socket. */
+export function post(app: Hono<ServerEnv>, path: string, body: unknown, init: RequestInit = {}): Promise<Response> {
+  const headers = { 'content-type': 'application/json' }
+  const text = typeof body === 'string' ? body : JSON.stringify(body)
+  return Promise.resolve(app.request(path, { method: 'POST', headers, body: text, ...init }))
+}
+
+/** The data of an event stream, `[DONE]` as text. */
+export function eventsOf(text: string): unknown[] {
+  expect(text.endsWith('\n\n')).toBe(true)
+  return text
+    .trimEnd()
+    .split('\n\n')
+    .filter((block) => !block.startsWith(':'))
+    .map((block) => {
+      expect(block).toMatch(/^data: [^\n]*$/)
+      const data = block.slice('data: '.length)
+      return data === '[DONE]' ? data : (JSON.parse(data) as unknown)
+    })
+}
