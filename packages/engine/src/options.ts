@@ -14,7 +14,10 @@ export const engineOptionsSchema = z.strictObject({
     .default('auto')
     .describe('auto takes the C++ kernels when they are built'),
   dtype: z.enum(floatTypes).default('auto').describe('type in which weights are kept; auto: as in the checkpoint'),
-  quantization: z.enum(['wint8']).optional().describe('quantise the linear layers while loading'),
+  quantization: z
+    .enum(['wint8', 'wint4'])
+    .optional()
+    .describe('quantise the linear layers while loading: int8 per output, or int4 in groups of 128'),
   kvCacheDtype: z
     .enum(floatTypes)
     .default('auto')

@@ -14,11 +14,10 @@ import {
   SlipwayError,
   type Device,
   type KvCache,
-  type LinearWeight,
   type Tensor,
 } from '@slipway/tensor'
 import type { LanguageModel, ModelBatch } from './model.ts'
-import type { Weights } from './weights.ts'
+import { project, type Projection, type Weights } from './weights.ts'
 
 /** What tells one dense decoder from another; everything else is in the config. */
 export interface DecoderTraits {
@@ -32,13 +31,13 @@ export interface DecoderTraits {
 
 interface Layer {
   readonly inputNorm: Tensor
-  readonly qkv: LinearWeight
+  readonly qkv: Projection
   readonly qNorm: Tensor | undefined
   readonly kNorm: Tensor | undefined
-  readonly output: LinearWeight
+  readonly output: Projection
   readonly postNorm: Tensor
-  readonly gateUp: LinearWeight
-  readonly down: LinearWeight
+  readonly gateUp: Projection
+  readonly down: Projection
   /** Tokens seen by this layer; 0 is all. */
   readonly window: number
 }
@@ -87,7 +86,7 @@ export function denseDecoder(
   const eps = config.rmsNormEps
 
   function attend(x: Tensor, layer: Layer, cache: KvCache, angles: Tensor, batch: ModelBatch): Tensor {
-    const qkv = linear(rmsNorm(x, layer.inputNorm, eps), layer.qkv)
+    const qkv = project(rmsNorm(x, layer.inputNorm, eps), layer.qkv)
     let q = columns(qkv, 0, qWidth)
     let k = columns(qkv, qWidth, qWidth + kvWidth)
     const v = columns(qkv, qWidth + kvWidth, qWidth + 2 * kvWidth)
@@ -101,7 +100,7 @@ export function denseDecoder(
       scale: headDim ** -0.5,
       window: layer.window,
     })
-    return linear(mixed, layer.output)
+    return project(mixed, layer.output)
   }
 
   return {
@@ -113,7 +112,7 @@ export function denseDecoder(
       let x = embedding(embed, batch.ids)
       for (const [i, layer] of layers.entries()) {
         x = add(x, attend(x, layer, caches[i]!, angles, batch))
-        x = add(x, linear(siluMul(linear(rmsNorm(x, layer.postNorm, eps), layer.gateUp)), layer.down))
+        x = add(x, project(siluMul(project(rmsNorm(x, layer.postNorm, eps), layer.gateUp)), layer.down))
       }
       if (!batch.logitRows) return undefined
       return linear(rmsNorm(selectRows(x, batch.logitRows), norm, eps), head)

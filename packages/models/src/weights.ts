@@ -1,12 +1,33 @@
 import type { TensorSource } from '@slipway/checkpoint'
-import { SlipwayError, toF32, viewAs, type Device, type DType, type LinearWeight, type Tensor } from '@slipway/tensor'
-import { convertFloats, quantizePerChannel } from './convert.ts'
+import {
+  linear,
+  quantizedLinear,
+  SlipwayError,
+  toF32,
+  viewAs,
+  type Device,
+  type DType,
+  type LinearWeight,
+  type QuantizedWeight,
+  type Tensor,
+} from '@slipway/tensor'
+import { convertFloats, quantizeGroups } from './convert.ts'
+
+export type Quantization = 'wint8' | 'wint4'
+
+/** A linear layer in whichever form it was loaded. */
+export type Projection = LinearWeight | QuantizedWeight
+
+/** Applies a linear layer: [R, K] -> [R, N]. */
+export function project(x: Tensor, weight: Projection): Tensor {
+  return 'words' in weight ? quantizedLinear(x, weight) : linear(x, weight)
+}
 
 export interface WeightOptions {
   /** Float type in which matrices are kept. */
   readonly dtype: 'f32' | 'bf16' | 'f16'
-  /** wint8: linear layers as int8 with one scale per output. */
-  readonly quantization: 'wint8' | undefined
+  /** Linear layers as integers with scales: wint8 one per output, wint4 one per group of up to 128 inputs. */
+  readonly quantization: Quantization | undefined
   readonly onProgress?: ((loadedBytes: number, totalBytes: number) => void) | undefined
 }
 
@@ -46,7 +67,7 @@ export class Weights {
    * A linear layer whose outputs are those of `modules` one after another (q, k and v; gate and up), each `sizes[i]`
    * wide over `cols` inputs. Names are module names: `.weight` and `.bias` are added.
    */
-  linear(modules: readonly string[], sizes: readonly number[], cols: number, hasBias: boolean): LinearWeight {
+  linear(modules: readonly string[], sizes: readonly number[], cols: number, hasBias: boolean): Projection {
     const rows = sizes.reduce((a, b) => a + b, 0)
     const parts = modules.map((name, i) => this.#take(`${name}.weight`, [sizes[i]!, cols]))
     const bias = hasBias ? { bias: this.#bias(modules, sizes) } : {}
@@ -54,17 +75,34 @@ export class Weights {
       const bytes = parts.map((part) => convertFloats(part.bytes, part.dtype, this.#options.dtype))
       return { weight: this.#device.weight('linear', bytes, [rows, cols], this.#options.dtype), ...bias }
     }
-    const quantized = parts.map((part, i) => quantizePerChannel(part.bytes, part.dtype, sizes[i]!, cols))
-    const scales = Float32Array.from(quantized.flatMap((part) => Array.from(part.scales)))
-    return {
-      weight: this.#device.weight(
+    return { ...this.#quantized(parts, sizes, rows, cols), ...bias }
+  }
+
+  #quantized(
+    parts: readonly { bytes: Uint8Array; dtype: DType }[],
+    sizes: readonly number[],
+    rows: number,
+    cols: number,
+  ): QuantizedWeight {
+    const bits = this.#options.quantization === 'wint4' ? 4 : 8
+    const group = groupOf(cols)
+    // one scale per output is a single group as wide as the layer
+    const scaleGroup = bits === 4 ? group : cols
+    const quantized = parts.map(({ bytes, dtype }, i) =>
+      quantizeGroups(bytes, dtype, sizes[i]!, cols, bits, scaleGroup),
+    )
+    const pack = (part: 'words' | 'scales', width: number, dtype: DType): Tensor =>
+      this.#device.weight(
         'linear',
-        quantized.map((part) => part.bytes),
-        [rows, cols],
-        'i8',
-      ),
-      scale: this.#device.tensor(scales, [rows], 'f32'),
-      ...bias,
+        quantized.map((q) => q[part]),
+        [rows, width],
+        dtype,
+      )
+    return {
+      words: pack('words', Math.ceil((cols * bits) / 32), 'u32'),
+      scales: pack('scales', Math.ceil(cols / scaleGroup), 'f16'),
+      bits,
+      group,
     }
   }
 
@@ -105,4 +143,9 @@ export class Weights {
         { tensor: left[0]! },
       )
   }
+}
+
+/** The widest usual group that divides the inputs; a width that none divides ends in a shorter group. */
+function groupOf(cols: number): number {
+  return [128, 64, 32].find((group) => cols % group === 0) ?? 32
 }

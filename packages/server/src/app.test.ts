@@ -194,6 +194,22 @@ const badInput: ErrorRow[] = [
     status: 400,
     message: 'the model takes 512',
     code: 'context_length_exceeded',
+    param: 'messages',
+  },
+  {
+    name: 'text beyond all tokens',
+    body: { ...chat, messages: [{ role: 'user', content: 'a'.repeat(19_000) }] },
+    status: 400,
+    message: 'messages: 19000 characters are too long',
+    code: 'context_length_exceeded',
+    param: 'messages',
+  },
+  {
+    name: 'more messages than tokens',
+    body: { ...chat, messages: Array.from({ length: 513 }, () => ({ role: 'user', content: '' })) },
+    status: 400,
+    message: '513 messages and',
+    param: 'messages',
   },
   // parameters
   {
@@ -327,6 +343,14 @@ const badInput: ErrorRow[] = [
     param: 'prompt',
   },
   {
+    name: 'prompt beyond all tokens',
+    path: textPath,
+    body: { ...completion, prompt: 'a'.repeat(19_000) },
+    status: 400,
+    message: '19000 characters',
+    param: 'prompt',
+  },
+  {
     name: 'second prompt bad',
     path: textPath,
     body: { ...completion, prompt: ['a', ''] },
@@ -338,7 +362,7 @@ const badInput: ErrorRow[] = [
     path: textPath,
     body: { ...completion, prompt: {} },
     status: 400,
-    message: 'prompt: must be a string',
+    message: 'prompt: must be a text',
     param: 'prompt',
   },
   {

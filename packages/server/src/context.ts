@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { basename, resolve } from 'node:path'
+import type { Tokenizer } from '@slipway/checkpoint'
 import type { LLM } from '@slipway/engine'
 import { SlipwayError } from '@slipway/tensor'
 import { resolveServerOptions, type ResolvedServerOptions, type ServerOptions } from './options.ts'
@@ -13,6 +14,8 @@ export interface ServerContext {
   readonly created: number
   /** Requests that generate now, so that closing can end them. */
   readonly open: Set<{ abort(): void }>
+  /** Characters of the model's longest token. */
+  readonly longestToken: () => number
   readonly onInternalError: (error: unknown, requestId: string) => void
 }
 
@@ -21,7 +24,15 @@ export function createContext(
   { onInternalError = toStandardError, ...settings }: ServerOptions,
 ): ServerContext {
   const created = Math.floor(Date.now() / 1000)
-  return { llm, options: resolveServerOptions(settings), created, open: new Set(), onInternalError }
+  let longest: number | undefined
+  const longestToken = (): number => (longest ??= countLongestToken(llm.tokenizer))
+  return { llm, options: resolveServerOptions(settings), created, open: new Set(), longestToken, onInternalError }
+}
+
+function countLongestToken(tokenizer: Tokenizer): number {
+  let longest = 1
+  for (let id = 0; id < tokenizer.vocabSize; id++) longest = Math.max(longest, tokenizer.idToToken(id)?.length ?? 0)
+  return longest
 }
 
 function toStandardError(error: unknown, requestId: string): void {

@@ -41,7 +41,7 @@ describe('a server with a model', () => {
   beforeAll(async () => {
     llm = startModel()
     await llm.ready
-    server = await serve(llm, { port: 0, servedModelNames: [modelName], maxBodyBytes: 10_000, heartbeatSeconds: 0.02 })
+    server = await serve(llm, { port: 0, servedModelNames: [modelName], maxBodyBytes: 10_000 })
   })
   afterEach(() => expectIdle(llm))
   afterAll(async () => {
@@ -80,16 +80,6 @@ describe('a server with a model', () => {
       socket.destroy()
     }
     expect((await fetch(`${server.url}/health`)).status).toBe(200)
-  })
-
-  test('headers and the role come at once, pings while it is quiet', async () => {
-    // one token every step, with prompts ahead of it in the queue
-    const long = { ...chat, messages: [{ role: 'user', content: 'word '.repeat(400) }], stream: true, ignore_eos: true }
-    const answers = await Promise.all(Array.from({ length: 12 }, () => ask(server, long)))
-    const texts = await Promise.all(answers.map((answer) => answer.text()))
-    for (const text of texts) expect(text).toMatch(/^data: \{.*"role":"assistant"/)
-    expect(texts.join('')).toContain('\n\n: ping\n\n')
-    expect(new Set(texts.map(contentOf)).size).toBe(1)
   })
 
   test('8 streams at once give the texts that each gives alone', async () => {
@@ -249,6 +239,22 @@ describe('begin and end', () => {
       `port ${server.port} is in use; choose another with --port`,
     )
     await expect(serve(llm, { port: 0, host: 'no.such.host.invalid' })).rejects.toMatchObject({ kind: 'request' })
+    await server.close()
+  })
+
+  test('a stream that waits has its headers and role, and is kept alive by pings', async () => {
+    await using llm = startModel({ maxNumSeqs: 1 })
+    await llm.ready
+    const server = await serve(llm, { port: 0, servedModelNames: [modelName], heartbeatSeconds: 0.01 })
+    const first = ask(server, { ...chat, max_tokens: 100, ignore_eos: true, stream: true }).then((r) => r.text())
+    await untilBusy(llm)
+    // it cannot run before the first one ends
+    const second = await ask(server, { ...chat, stream: true })
+    expect((await llm.stats()).waiting).toBe(1)
+    const text = await second.text()
+    expect(text).toMatch(/^data: \{.*"role":"assistant".*\}\n\n: ping\n\n/)
+    expect(contentOf(text)).not.toBe('')
+    await first
     await server.close()
   })
 

@@ -4,10 +4,11 @@
  */
 import { availableParallelism } from 'node:os'
 import { pathToFileURL } from 'node:url'
-import { bytesOfArray, type Device } from './device.ts'
-import { cpuAvailable, cpuDevice } from './devices/cpu.ts'
+import { bytesOfArray, Device, type Backend } from './device.ts'
+import { cpuAvailable, CpuBackend } from './devices/cpu.ts'
 import { bytesOf, fromNumbers, type DType } from './dtype.ts'
 import { machineInfo, measureMachine, type MachineSpeed } from './machine-info.ts'
+import { loadNative } from './native.ts'
 import type { Attributes, Op } from './op.ts'
 import { attentionOp, kvWriteOp } from './ops/attention.ts'
 import { addOp, siluMulOp } from './ops/elementwise.ts'
@@ -16,7 +17,8 @@ import { linearOp } from './ops/linear.ts'
 import { rmsNormOp } from './ops/rms-norm.ts'
 import { ropeOp, ropeTableOp } from './ops/rope.ts'
 import { argmaxOp, logprobsOp, sampleOp } from './ops/sample.ts'
-import { sizeOf, type Spec, type Tensor } from './tensor.ts'
+import { plan, type Program } from './program.ts'
+import { sizeOf, Tensor, type Spec } from './tensor.ts'
 
 interface BenchInput extends Spec {
   /** Element i before conversion; zeros by default. */
@@ -140,24 +142,33 @@ export function benchCases(): readonly BenchCase[] {
 /** Copies of the weight until they are this large leave nothing of it in the caches. */
 const coldBytes = 2 ** 27
 
+/** Seconds that one op takes, without planning. */
 export async function timeCase(
-  device: Device,
+  backend: Backend,
   { op, inputs, attributes }: BenchCase,
   seconds: number,
 ): Promise<number> {
+  const device = new Device(backend)
   const weight = inputs.find((input) => input?.weight)
   const copies = weight ? Math.min(32, Math.ceil(coldBytes / (sizeOf(weight) * bytesOf(weight.dtype)))) : 1
   const sets = Array.from({ length: copies }, () => inputs.map((input) => input && place(device, input)))
-  let best = Infinity
-  for (const end = performance.now() + seconds * 1000; performance.now() < end;) {
-    // several per run, so that what a run costs beside the op does not count
-    const repeats = best < 1 ? Math.ceil(2 / best / copies) : 1
-    for (let i = 0; i < repeats; i++) for (const set of sets) device.record(op, set, attributes)
-    const start = performance.now()
-    await device.run([])
-    best = Math.min(best, (performance.now() - start) / repeats / copies)
+  const programOf = (repeats: number): Program => {
+    const all = Array.from({ length: repeats }, () => sets).flat()
+    const outputs = (): Tensor[] => op.infer(inputs, attributes).map((spec) => new Tensor(device, spec))
+    return plan(all.map((set) => ({ op, inputs: set, outputs: outputs(), attributes })))
   }
-  return best / 1000
+  const time = async (program: Program): Promise<number> => {
+    const start = performance.now()
+    await backend.run(program)
+    return (performance.now() - start) / 1000 / program.steps.length
+  }
+  await time(programOf(1))
+  // about 2 ms per run, so that entering native code does not count
+  const program = programOf(Math.max(1, Math.ceil(0.002 / (await time(programOf(1))) / copies)))
+  let best = Infinity
+  for (const end = performance.now() + seconds * 1000; performance.now() < end;)
+    best = Math.min(best, await time(program))
+  return best
 }
 
 function place(device: Device, { shape, dtype, value, weight }: BenchInput): Tensor {
@@ -174,8 +185,8 @@ function place(device: Device, { shape, dtype, value, weight }: BenchInput): Ten
   return weight ? device.weight('linear', [bytes], shape, dtype) : device.fromBytes(bytes, shape, dtype)
 }
 
-async function report(device: Device, one: BenchCase, speed: MachineSpeed): Promise<void> {
-  const seconds = await timeCase(device, one, 0.3)
+async function report(backend: Backend, one: BenchCase, speed: MachineSpeed): Promise<void> {
+  const seconds = await timeCase(backend, one, 0.3)
   const outputs = one.op.infer(one.inputs, one.attributes)
   const { flops, bytes } = one.op.cost(one.inputs, outputs, one.attributes)
   const [gflops, gbs] = [flops / seconds / 1e9, bytes / seconds / 1e9]
@@ -201,9 +212,9 @@ async function main(only: string | undefined, threads: number): Promise<void> {
   const [reads, peak] = [speed.bandwidth.toFixed(1), speed.peak.toFixed(0)]
   console.log(`${processor}, ${available.isa}, ${threads} threads: reads ${reads} GB/s, f32 peak ${peak} GFLOP/s`)
   console.log('op'.padEnd(52), '        us   GFLOP/s  % peak    GB/s  % read')
-  const device = cpuDevice({ threads })
-  for (const one of benchCases()) if (!only || one.op.name === only) await report(device, one, speed)
-  device.close()
+  const backend = new CpuBackend(loadNative().native!, { threads })
+  for (const one of benchCases()) if (!only || one.op.name === only) await report(backend, one, speed)
+  backend.close()
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href)

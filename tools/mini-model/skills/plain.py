@@ -1,6 +1,7 @@
 """Text without a chat, for plain completion: counting, the alphabet, small stories."""
 
-from words import ADJECTIVES, ANIMALS, COLOURS, DAYS, FOODS, MONTHS, NAMES, NUMBER_WORDS, PLACES, THINGS, VERBS_PAST, WEATHER
+from words import (ADJECTIVES, ANIMALS, COLOURS, COMMON, DAYS, FOODS, MONTHS, NAMES, NUMBER_WORDS, PLACES, THINGS, VERBS_PAST,
+                   WEATHER)
 
 from . import Example
 
@@ -33,8 +34,15 @@ def text(rng) -> str:
     return story(rng)
 
 
+def repeats(rng) -> str:
+    """The same words in no order, again and again: the densest lesson in looking back. Not asked in the test."""
+    pool = rng.choice([COMMON, COMMON + NAMES, NAMES + THINGS + ANIMALS])
+    words = [rng.choice(pool) for _ in range(rng.randint(6, 30))]
+    return "\n".join([rng.choice([" ", ", "]).join(words)] * rng.choice([2, 3]))
+
+
 def generate(rng) -> Example:
-    t = text(rng)
+    t = repeats(rng) if rng.random() < 0.5 else text(rng)
     return Example([], t, text=t)
 
 

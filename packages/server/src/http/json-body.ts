@@ -1,5 +1,5 @@
 import { refusal } from './errors.ts'
-import { jsonFaultAt, maxJsonDepth, tooDeepAt } from './json-text.ts'
+import { findExcess, jsonFaultAt } from './json-text.ts'
 
 /**
  * Reads a JSON body. Only `application/json` is taken: a web page can send other types to a server on the same machine
@@ -57,9 +57,8 @@ function decodeUtf8(bytes: Uint8Array): string {
 
 /** Parses the text of a body; faults name their place. */
 export function parseJson(text: string): unknown {
-  const deep = tooDeepAt(text)
-  if (deep >= 0)
-    throw refusal(`the body nests deeper than ${maxJsonDepth} levels at ${place(text, deep)}`, { code: 'invalid_json' })
+  const excess = findExcess(text)
+  if (excess) throw refusal(`the body ${excess.reason} at ${place(text, excess.at)}`, { code: 'invalid_json' })
   try {
     return JSON.parse(text)
   } catch {
@@ -71,6 +70,11 @@ export function parseJson(text: string): unknown {
 }
 
 function place(text: string, at: number): string {
-  const lines = text.slice(0, at).split('\n')
-  return `position ${at} (line ${lines.length}, column ${lines.at(-1)!.length + 1})`
+  let line = 1
+  let start = 0
+  for (let end = text.indexOf('\n'); end >= 0 && end < at; end = text.indexOf('\n', start)) {
+    line++
+    start = end + 1
+  }
+  return `position ${at} (line ${line}, column ${at - start + 1})`
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { parseJson } from './json-body.ts'
-import { jsonFaultAt, maxJsonDepth, tooDeepAt } from './json-text.ts'
+import { findExcess, jsonFaultAt, maxJsonDepth, maxJsonParts } from './json-text.ts'
 
 // `^` marks the place of the fault
 const broken = [
@@ -66,17 +66,25 @@ function isJson(text: string): boolean {
   }
 }
 
-describe('tooDeepAt', () => {
-  test('counts open brackets outside strings', () => {
-    expect(tooDeepAt('['.repeat(maxJsonDepth) + ']'.repeat(maxJsonDepth))).toBe(-1)
-    expect(tooDeepAt('['.repeat(maxJsonDepth + 1))).toBe(maxJsonDepth)
-    expect(tooDeepAt(JSON.stringify({ text: '[{"\\'.repeat(100) }))).toBe(-1)
-    expect(tooDeepAt('[],'.repeat(1000))).toBe(-1)
+describe('findExcess', () => {
+  test('counts brackets and keys outside strings', () => {
+    expect(findExcess('['.repeat(maxJsonDepth) + ']'.repeat(maxJsonDepth))).toBeUndefined()
+    expect(findExcess('['.repeat(maxJsonDepth + 1))).toEqual({
+      at: maxJsonDepth,
+      reason: 'nests deeper than 64 levels',
+    })
+    expect(findExcess(JSON.stringify({ text: '[{"\\:'.repeat(100_000) }))).toBeUndefined()
+    expect(findExcess('[],'.repeat(maxJsonParts))).toBeUndefined()
+    expect(findExcess('[],'.repeat(maxJsonParts + 1))).toMatchObject({ at: 3 * maxJsonParts })
+    expect(findExcess(`{${'"a":1,'.repeat(maxJsonParts)}`)).toMatchObject({
+      reason: 'has more than 200000 arrays, objects and keys',
+    })
   })
 
   test('a bomb of millions of brackets is cheap', () => {
     const started = performance.now()
     expect(() => parseJson('{"a":'.repeat(2_000_000))).toThrow('nests deeper than 64 levels at position')
+    expect(() => parseJson('[[1],'.repeat(10) + '[],'.repeat(2_000_000))).toThrow('has more than 200000')
     expect(performance.now() - started).toBeLessThan(500)
   })
 })

@@ -1,17 +1,23 @@
 /** Deepest nesting that a body may have; more is an attack on whatever walks it. */
 export const maxJsonDepth = 64
 
-/** Where the nesting of brackets first exceeds `maxJsonDepth`, or -1. Needs no valid JSON. */
-export function tooDeepAt(text: string): number {
+/** Most arrays, objects and keys in a body. A long text or list of tokens has few; millions of them block the thread. */
+export const maxJsonParts = 200_000
+
+/** The first place where a body exceeds its limits, found before memory is spent on it. Needs no valid JSON. */
+export function findExcess(text: string): { readonly at: number; readonly reason: string } | undefined {
   let depth = 0
+  let parts = 0
   for (let i = 0; i < text.length; i++) {
     const char = text[i]
     if (char === '"') i = endOfString(text, i)
-    else if (char === '{' || char === '[') {
-      if (++depth > maxJsonDepth) return i
-    } else if (char === '}' || char === ']') depth--
+    else if (char === '}' || char === ']') depth--
+    else if (char === '{' || char === '[' || char === ':') {
+      if (char !== ':' && ++depth > maxJsonDepth) return { at: i, reason: `nests deeper than ${maxJsonDepth} levels` }
+      if (++parts > maxJsonParts) return { at: i, reason: `has more than ${maxJsonParts} arrays, objects and keys` }
+    }
   }
-  return -1
+  return undefined
 }
 
 /** Place of the closing quote, or the end of the text. */

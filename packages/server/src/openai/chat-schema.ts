@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { arrayOf } from './array-of.ts'
 import { checkStreamOptions, samplingFields, streamFields } from './fields.ts'
 import { messageSchema } from './messages.ts'
 import { labels, unsupportedInChat } from './unsupported.ts'
@@ -7,7 +8,7 @@ import { labels, unsupportedInChat } from './unsupported.ts'
 export const chatSchema = z
   .strictObject({
     model: z.string(),
-    messages: z.array(messageSchema).min(1, 'must hold at least one message'),
+    messages: arrayOf(messageSchema).refine((messages) => messages.length > 0, 'must hold at least one message'),
     max_tokens: z.int().min(1).optional(),
     max_completion_tokens: z.int().min(1).optional(),
     logprobs: z.boolean().default(false),

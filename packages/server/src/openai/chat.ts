@@ -11,6 +11,7 @@ import { apiFinishReason, Generations } from './generations.ts'
 import { chatLogprobs, type ChatLogprobs } from './logprobs.ts'
 import { toTemplateMessage } from './messages.ts'
 import { parseRequest } from './parse.ts'
+import { requireFits } from './prompt-limit.ts'
 import { sseResponse } from './sse.ts'
 
 export interface ChatCompletion extends Envelope {
@@ -42,10 +43,10 @@ export async function postChatCompletions(c: Context<ServerEnv>, context: Server
   const request = parseRequest(chatSchema, await readJson(c.req.raw, options.maxBodyBytes))
   requireModel(context, request.model)
   const envelope = newEnvelope(context, 'chatcmpl', request.model)
-  const prompt = llm.renderChat(request.messages.map(toTemplateMessage), {
-    addGenerationPrompt: request.add_generation_prompt,
-    ...(request.chat_template_kwargs && { chatTemplateKwargs: request.chat_template_kwargs }),
-  })
+  const messages = request.messages.map(toTemplateMessage)
+  const { chat_template_kwargs: kwargs, add_generation_prompt: addGenerationPrompt } = request
+  requireFits(context, kwargs ? [...messages, kwargs] : messages, 'messages')
+  const prompt = llm.renderChat(messages, { addGenerationPrompt, ...(kwargs && { chatTemplateKwargs: kwargs }) })
   const { max_tokens, max_completion_tokens, logprobs, top_logprobs } = request
   const generations = Generations.submit(context, {
     id: envelope.id,
@@ -55,7 +56,10 @@ export async function postChatCompletions(c: Context<ServerEnv>, context: Server
       maxTokens: max_completion_tokens ?? max_tokens,
       logprobs: logprobs ? (top_logprobs ?? 0) : undefined,
     },
-    maxTokensName: max_completion_tokens === undefined ? 'max_tokens' : 'max_completion_tokens',
+    names: {
+      prompt: 'messages',
+      maxTokens: max_completion_tokens === undefined ? 'max_tokens' : 'max_completion_tokens',
+    },
     signal: c.req.raw.signal,
   })
   if (request.stream)

@@ -16,13 +16,11 @@ export interface CompletionChoice<Reason> {
 export class CompletionChoices {
   readonly #tokenizer: Tokenizer
   readonly #request: CompletionRequest
-  readonly #prompts: readonly (string | number[])[]
   readonly #writers = new Map<number, CompletionLogprobsWriter>()
 
-  constructor(tokenizer: Tokenizer, request: CompletionRequest, prompts: readonly (string | number[])[]) {
+  constructor(tokenizer: Tokenizer, request: CompletionRequest) {
     this.#tokenizer = tokenizer
     this.#request = request
-    this.#prompts = prompts
   }
 
   /** A whole choice. */
@@ -45,7 +43,7 @@ export class CompletionChoices {
 
   /** The prompt's text if it is to be given back. */
   echo(prompt: number): string {
-    const given = this.#prompts[prompt]!
+    const given = this.#request.prompt[prompt]!
     if (!this.#request.echo) return ''
     return typeof given === 'string' ? given : this.#tokenizer.decode(given)
   }
@@ -53,7 +51,7 @@ export class CompletionChoices {
   /** By place. */
   echoes(): string[] {
     const { n = 1 } = this.#request
-    return this.#prompts.flatMap((_, prompt) => Array.from({ length: n }, () => this.echo(prompt)))
+    return this.#request.prompt.flatMap((_, prompt) => Array.from({ length: n }, () => this.echo(prompt)))
   }
 
   /** The next piece of the log-probabilities of a choice. */

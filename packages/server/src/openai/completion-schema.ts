@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { checkStreamOptions, samplingFields, streamFields } from './fields.ts'
+import { promptsSchema } from './prompts.ts'
 import { labels, unsupportedInCompletions } from './unsupported.ts'
 
 /** Most completions that one request may ask for: prompts times `n`. */
@@ -9,12 +10,7 @@ const maxChoices = 1024
 export const completionSchema = z
   .strictObject({
     model: z.string(),
-    prompt: z.union(
-      [z.string(), z.array(z.string()).min(1), z.array(z.int()).min(1), z.array(z.array(z.int())).min(1)],
-      {
-        error: 'must be a string, token ids, or a non-empty array of either',
-      },
-    ),
+    prompt: promptsSchema,
     // OpenAI's own default of 16
     max_tokens: z.int().min(1).default(16),
     logprobs: z.int().min(0).max(20).optional(),
@@ -33,18 +29,8 @@ export const completionSchema = z
     if (best_of !== n) refuse('best_of', `must equal n, which is ${n}: all completions are given back`)
     if (echo && logprobs !== undefined)
       refuse('logprobs', 'log-probabilities of the prompt are not supported; remove echo')
-    if (toPrompts(prompt).length * n > maxChoices)
+    if (prompt.length * n > maxChoices)
       context.addIssue({ code: 'custom', path: ['prompt'], message: `asks for more than ${maxChoices} completions` })
   })
 
 export type CompletionRequest = z.output<typeof completionSchema>
-
-/** The prompts of a request, each a text or token ids. */
-export function toPrompts(prompt: CompletionRequest['prompt']): (string | number[])[] {
-  if (typeof prompt === 'string') return [prompt]
-  return isTokenIds(prompt) ? [prompt] : prompt
-}
-
-function isTokenIds(prompt: string[] | number[] | number[][]): prompt is number[] {
-  return typeof prompt[0] === 'number'
-}

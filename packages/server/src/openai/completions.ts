@@ -4,11 +4,12 @@ import { toApiError } from '../http/errors.ts'
 import { readJson } from '../http/json-body.ts'
 import type { ServerEnv } from '../http/request-id.ts'
 import { CompletionChoices, type CompletionChoice } from './completion-choices.ts'
-import { completionSchema, toPrompts, type CompletionRequest } from './completion-schema.ts'
+import { completionSchema, type CompletionRequest } from './completion-schema.ts'
 import { apiUsage, newEnvelope, type ApiUsage, type Envelope } from './envelope.ts'
 import { samplingParams } from './fields.ts'
 import { apiFinishReason, Generations } from './generations.ts'
 import { parseRequest } from './parse.ts'
+import { requireFits } from './prompt-limit.ts'
 import { sseResponse } from './sse.ts'
 
 export interface Completion extends Envelope {
@@ -30,16 +31,16 @@ export async function postCompletions(c: Context<ServerEnv>, context: ServerCont
   const { llm, options } = context
   const request = parseRequest(completionSchema, await readJson(c.req.raw, options.maxBodyBytes))
   requireModel(context, request.model)
+  for (const prompt of request.prompt) requireFits(context, [prompt], 'prompt')
   const envelope = newEnvelope(context, 'cmpl', request.model)
-  const prompts = toPrompts(request.prompt)
   const generations = Generations.submit(context, {
     id: envelope.id,
-    prompts,
+    prompts: request.prompt,
     params: { ...samplingParams(request), maxTokens: request.max_tokens, logprobs: request.logprobs },
-    maxTokensName: 'max_tokens',
+    names: { prompt: 'prompt', maxTokens: 'max_tokens' },
     signal: c.req.raw.signal,
   })
-  const choices = new CompletionChoices(llm.tokenizer, request, prompts)
+  const choices = new CompletionChoices(llm.tokenizer, request)
   if (request.stream)
     return sseResponse(completionChunks(generations, envelope, request, choices), {
       heartbeatSeconds: options.heartbeatSeconds,

@@ -1,5 +1,6 @@
-import { z } from 'zod'
 import type { SamplingParams } from '@slipway/engine'
+import { z } from 'zod'
+import { arrayOf } from './array-of.ts'
 
 /** Sampling parameters that both routes take: OpenAI's and vLLM's. The engine checks their bounds. */
 export const samplingFields = {
@@ -11,8 +12,8 @@ export const samplingFields = {
   presence_penalty: z.number().optional(),
   frequency_penalty: z.number().optional(),
   logit_bias: z.record(z.string().regex(/^\d{1,9}$/, 'must be a token id'), z.number()).optional(),
-  stop: z.union([z.string(), z.array(z.string())], { error: 'must be a string or an array of strings' }).optional(),
-  stop_token_ids: z.array(z.int()).optional(),
+  stop: z.union([z.string(), arrayOf(z.string())], { error: 'must be a string or an array of strings' }).optional(),
+  stop_token_ids: arrayOf(z.int()).optional(),
   include_stop_str_in_output: z.boolean().optional(),
   ignore_eos: z.boolean().optional(),
   min_tokens: z.int().optional(),

@@ -16,8 +16,8 @@ export interface Submission {
   readonly id: string
   readonly prompts: readonly Prompt[]
   readonly params: SamplingParams
-  /** Name of the length limit in the body, for messages. */
-  readonly maxTokensName: string
+  /** What the body calls these, for messages. */
+  readonly names: { readonly prompt: string; readonly maxTokens: string }
   /** Aborted when the client goes. */
   readonly signal: AbortSignal
 }
@@ -37,17 +37,17 @@ export class Generations {
   }
 
   /** Hands all prompts to the engine, or none: a fault of one ends the others. */
-  static submit({ llm, open }: ServerContext, { id, prompts, params, maxTokensName, signal }: Submission): Generations {
+  static submit({ llm, open }: ServerContext, { id, prompts, params, names, signal }: Submission): Generations {
     const streams: GenerationStream[] = []
     try {
       for (const [i, prompt] of prompts.entries()) {
         const stream = llm.submit(prompt, params, { signal, requestId: `${id}-${i}` })
         streams.push(stream)
-        checkRoom(stream.promptTokenIds.length, params.maxTokens, llm.info.maxModelLen, maxTokensName)
+        checkRoom(stream.promptTokenIds.length, params.maxTokens, llm.info.maxModelLen, names.maxTokens)
       }
     } catch (error) {
       for (const stream of streams) stream.abort()
-      throw withApiNames(error, maxTokensName)
+      throw withApiNames(error, names)
     }
     return new Generations(streams, open)
   }
@@ -130,11 +130,11 @@ function checkRoom(
   )
 }
 
-function withApiNames(error: unknown, maxTokensName: string): unknown {
+function withApiNames(error: unknown, names: Submission['names']): unknown {
   if (!SlipwayError.is(error) || error.kind !== 'request') return error
   const { param } = error.details
-  return new SlipwayError(error.kind, inApiTerms(error.message, maxTokensName), {
+  return new SlipwayError('request', inApiTerms(error.message, names.maxTokens), {
     ...error.details,
-    ...(typeof param === 'string' && { param: inApiTerms(param, maxTokensName) }),
+    ...(typeof param === 'string' && { param: param === 'prompt' ? names.prompt : inApiTerms(param, names.maxTokens) }),
   })
 }

@@ -1,20 +1,18 @@
 import type { ChatMessage } from '@slipway/checkpoint'
 import { z } from 'zod'
+import { arrayOf } from './array-of.ts'
 
 const textPart = z.strictObject({ type: z.literal('text'), text: z.string() })
 
+const part = z.discriminatedUnion('type', [textPart], {
+  error: 'must be {"type": "text", "text": "…"}; this model reads text only',
+})
+
 const content = z.union(
-  [
-    z.string(),
-    z
-      .array(
-        z.discriminatedUnion('type', [textPart], {
-          error: 'must be {"type": "text", "text": "…"}; this model reads text only',
-        }),
-      )
-      .min(1),
-  ],
-  { error: 'must be a string or an array of {"type": "text"} parts' },
+  [z.string(), arrayOf(part).refine((parts) => parts.length > 0, 'must hold at least one part')],
+  {
+    error: 'must be a string or an array of {"type": "text"} parts',
+  },
 )
 
 const toolCall = z.strictObject({
@@ -31,7 +29,7 @@ const assistant = z
     name: z.string().optional(),
     refusal: z.string().nullish(),
     reasoning_content: z.string().nullish(),
-    tool_calls: z.array(toolCall).nullish(),
+    tool_calls: arrayOf(toolCall).nullish(),
     annotations: z.array(z.unknown()).max(0, 'annotations are not supported; remove them').nullish(),
     audio: z.null('audio is not supported; remove it').optional(),
     function_call: z.null('use "tool_calls"').optional(),

@@ -2,7 +2,7 @@ import type OpenAI from 'openai'
 import { describe, expect, expectTypeOf, test } from 'vitest'
 import type { ChatCompletion, ChatCompletionChunk } from './chat.ts'
 import { chatSchema } from './chat-schema.ts'
-import { completionSchema, toPrompts } from './completion-schema.ts'
+import { completionSchema } from './completion-schema.ts'
 import type { Completion, CompletionChunk } from './completions.ts'
 import { inApiTerms, samplingParams } from './fields.ts'
 import { parseRequest } from './parse.ts'
@@ -119,7 +119,12 @@ describe('chat completions', () => {
       'invalid_value',
       'must be a string or',
     ],
-    [{ ...chat, messages: [{ role: 'user', content: [] }] }, 'messages[0].content', 'invalid_value', 'Too small'],
+    [
+      { ...chat, messages: [{ role: 'user', content: [] }] },
+      'messages[0].content',
+      'invalid_value',
+      'at least one part',
+    ],
     [
       { ...chat, messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'x' } }] }] },
       'messages[0].content[0].type',
@@ -173,17 +178,20 @@ describe('chat completions', () => {
 
 describe('completions', () => {
   test('the four forms of a prompt', () => {
-    expect(toPrompts('a')).toEqual(['a'])
-    expect(toPrompts(['a', 'b'])).toEqual(['a', 'b'])
-    expect(toPrompts([1, 2])).toEqual([[1, 2]])
-    expect(toPrompts([[1], [2, 3]])).toEqual([[1], [2, 3]])
+    const promptsOf = (prompt: unknown) => parseRequest(completionSchema, { ...completion, prompt }).prompt
+    expect(promptsOf('a')).toEqual(['a'])
+    expect(promptsOf(['a', 'b'])).toEqual(['a', 'b'])
+    expect(promptsOf([1, 2])).toEqual([[1, 2]])
+    expect(promptsOf([[1], [2, 3]])).toEqual([[1], [2, 3]])
   })
 
   test.each<[Record<string, unknown>, string, string]>([
     [{ prompt: undefined }, 'prompt', 'is required'],
-    [{ prompt: [] }, 'prompt', 'must be a string, token ids'],
-    [{ prompt: {} }, 'prompt', 'must be a string, token ids'],
-    [{ prompt: ['a', 1] }, 'prompt[1]', 'expected string'],
+    [{ prompt: [] }, 'prompt', 'must be a text, token ids, or a list'],
+    [{ prompt: [[]] }, 'prompt[0]', 'must be a text or token ids'],
+    [{ prompt: [1.5] }, 'prompt[0]', 'must be a text or token ids'],
+    [{ prompt: {} }, 'prompt', 'must be a text, token ids, or a list'],
+    [{ prompt: ['a', 1] }, 'prompt[1]', 'must be a text or token ids'],
     [{ prompt: Array.from({ length: 600 }, () => 'a'), n: 2 }, 'prompt', 'more than 1024 completions'],
     [{ suffix: 'x' }, 'suffix', 'filling in'],
     [{ best_of: 3 }, 'best_of', 'must equal n'],
@@ -200,6 +208,15 @@ describe('completions', () => {
     const body = parseRequest(completionSchema, { ...completion, n: 2, best_of: 2, suffix: '' })
     expect(body).toMatchObject({ n: 2, max_tokens: 16, echo: false })
   })
+})
+
+test('millions of faults cost no more than one', () => {
+  const started = performance.now()
+  const ones = Array.from({ length: 2_000_000 }, () => 1)
+  for (const body of [{ messages: ones }, { stop: ones }, { messages: [{ role: 'user', content: ones }] }])
+    expect(() => parseRequest(chatSchema, { ...chat, ...body })).toThrow('[0]')
+  expect(() => parseRequest(completionSchema, { ...completion, prompt: ones.map(() => null) })).toThrow('prompt[0]')
+  expect(performance.now() - started).toBeLessThan(2000)
 })
 
 describe('sampling parameters', () => {

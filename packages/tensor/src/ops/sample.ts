@@ -151,19 +151,26 @@ export function candidatesOf(
 ): Candidate[] {
   const max = logits.reduce((a, b) => Math.max(a, b), -Infinity)
   const weight = (id: number): number => expNegative((logits[id]! - max) / temperature)
-  let kept = Array.from(logits.keys(), (id) => ({ id, weight: weight(id) })).filter((t) => t.weight >= minP)
-  if (topK === 0 && topP >= 1) return kept
+  let kept: Candidate[] = Array.from(logits.keys(), (id) => ({ id, weight: weight(id) }))
+  kept = kept.filter((t) => t.weight >= minP)
+  // only when no logit is a number
+  if (kept.length === 0) return [{ id: argmaxOf(logits), weight: 1 }]
+  const cut = topK > 0 && topK < kept.length
+  if (!cut && topP >= 1) return kept
   // by weight: equal weights of unequal logits (underflow) keep the order of ids
-  kept.sort((a, b) => b.weight - a.weight || a.id - b.id)
-  if (topK > 0) kept = kept.slice(0, topK)
+  const better = (a: Candidate, b: Candidate): number => b.weight - a.weight || a.id - b.id
+  if (cut) kept = kept.sort(better).slice(0, topK)
+  if (topP >= 1) return kept
+  // a total in the order of ids unless topK has sorted: so no device must sort a whole vocabulary for it
   const target = topP * kept.reduce((sum, t) => sum + t.weight, 0)
+  kept.sort(better)
   let share = 0
-  const end = topP < 1 ? kept.findIndex((t) => (share += t.weight) >= target) : -1
+  const end = kept.findIndex((t) => (share += t.weight) >= target)
   return end >= 0 ? kept.slice(0, end + 1) : kept
 }
 
 /** The draw of `sampleOp`; `draw` is uniform in [0, 1). */
-function drawFrom(candidates: readonly Candidate[], draw: number): number {
+export function drawFrom(candidates: readonly Candidate[], draw: number): number {
   const total = candidates.reduce((sum, t) => sum + t.weight, 0)
   let share = 0
   return (candidates.find((t) => (share += t.weight) > draw * total) ?? candidates.at(-1)!).id

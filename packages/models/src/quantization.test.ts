@@ -1,0 +1,102 @@
+import { fileURLToPath } from 'node:url'
+import { openCheckpoint, Tokenizer } from '@slipway/checkpoint'
+import { miniModelDirectory } from '@slipway/mini'
+import { f16ToF32, referenceDevice } from '@slipway/tensor'
+import { describe, expect, test } from 'vitest'
+import { quantizeGroups } from './convert.ts'
+import { loadModel } from './load.ts'
+import { TestSession } from './testing/session.ts'
+import type { Quantization } from './weights.ts'
+
+const texts = [
+  '<|im_start|>user\nWhat is 12 + 30?<|im_end|>\n<|im_start|>assistant\n',
+  '<|im_start|>user\nHello! Who are you?<|im_end|>\n<|im_start|>assistant\n',
+  'one two three four five six seven',
+]
+
+/** The next-token distributions after every token of the texts. */
+async function distributions(
+  directory: string,
+  ids: readonly number[][],
+  quantization?: Quantization,
+): Promise<Float64Array[]> {
+  const device = referenceDevice()
+  const checkpoint = await openCheckpoint(directory)
+  const model = await loadModel(checkpoint, device, { dtype: 'f32', quantization })
+  checkpoint.close()
+  const { vocabSize } = model.config
+  const rows: Float64Array[] = []
+  for (const text of ids) {
+    const logits = await new TestSession(device, model, text.length).run(text)
+    for (let r = 0; r < text.length; r++) rows.push(softmax(logits.subarray(r * vocabSize, (r + 1) * vocabSize)))
+  }
+  return rows
+}
+
+function softmax(logits: Float32Array): Float64Array {
+  const max = logits.reduce((a, b) => Math.max(a, b), -Infinity)
+  const weights = Float64Array.from(logits, (x) => Math.exp(x - max))
+  const total = weights.reduce((a, b) => a + b, 0)
+  return weights.map((w) => w / total)
+}
+
+/** Mean of KL(exact || rounded) in nats. */
+function meanDivergence(exact: readonly Float64Array[], rounded: readonly Float64Array[]): number {
+  const sums = exact.map((p, i) => p.reduce((sum, x, j) => sum + (x > 0 ? x * Math.log(x / rounded[i]![j]!) : 0), 0))
+  return sums.reduce((a, b) => a + b, 0) / sums.length
+}
+
+describe('what quantising costs: KL divergence of the next token from float weights', () => {
+  const tiny = fileURLToPath(new URL('../fixtures/llama3', import.meta.url))
+  const models: [string, string, () => Promise<number[][]>, Record<Quantization, number>][] = [
+    ['the embedded model', miniModelDirectory, mini, { wint8: 0.005, wint4: 0.1 }],
+    // random weights have no slack at all: every rounding shows
+    [
+      'a random model',
+      tiny,
+      async () => [Array.from({ length: 40 }, (_, i) => (i * 37) % 150)],
+      { wint8: 0.01, wint4: 1 },
+    ],
+  ]
+  async function mini(): Promise<number[][]> {
+    const tokenizer = await Tokenizer.load(miniModelDirectory)
+    return texts.map((text) => tokenizer.encode(text))
+  }
+  test.each(models)('%s', async (name, directory, prompts, bounds) => {
+    const ids = await prompts()
+    const exact = await distributions(directory, ids)
+    for (const [quantization, bound] of Object.entries(bounds) as [Quantization, number][]) {
+      const divergence = meanDivergence(exact, await distributions(directory, ids, quantization))
+      console.log(`${quantization}, ${name}: ${divergence.toFixed(5)} nats per token, bound ${bound}`)
+      expect(divergence).toBeGreaterThan(0)
+      expect(divergence).toBeLessThan(bound)
+    }
+  })
+})
+
+describe('rounding in groups', () => {
+  const bytesOf = (values: readonly number[]): Uint8Array => new Uint8Array(Float32Array.from(values).buffer)
+  const read = (bytes: Uint8Array, k: number, bits: 4 | 8): number => {
+    const byte = bits === 8 ? bytes[k]! : bytes[4 * Math.floor(k / 8) + (k % 4)]!
+    return bits === 8 ? byte : k % 8 < 4 ? byte % 16 : byte >> 4
+  }
+
+  test.each([4, 8] as const)('%i bits: every value is within half a step, the extreme exact', (bits) => {
+    const values = Array.from({ length: 48 }, (_, i) => Math.sin(i * 1.7) * (1 + Math.floor(i / 16)))
+    const { words, scales } = quantizeGroups(bytesOf(values), 'f32', 1, 48, bits, 16)
+    const steps = new Uint16Array(scales.buffer)
+    expect(steps.length).toBe(3)
+    for (const [k, value] of values.entries()) {
+      const scale = f16ToF32(steps[Math.floor(k / 16)]!)
+      const back = (read(words, k, bits) - 2 ** (bits - 1)) * scale
+      // the far end of the shorter side may be cut by one step
+      expect(Math.abs(back - value)).toBeLessThanOrEqual(Math.abs(scale) * 1.01)
+    }
+  })
+
+  test('zeros stay zeros', () => {
+    const { words, scales } = quantizeGroups(bytesOf(Array.from({ length: 8 }, () => 0)), 'f32', 1, 8, 4, 8)
+    expect([...words]).toEqual([0x88, 0x88, 0x88, 0x88])
+    expect([...scales]).toEqual([0, 0x80])
+  })
+})

@@ -1,0 +1,98 @@
+import { describe, expect, it } from 'vitest'
+import { Device, type Backend } from './device.ts'
+import { referenceDevice } from './devices/reference.ts'
+import { SlipwayError } from './errors.ts'
+import { attention, kvWrite } from './ops/attention.ts'
+import { add } from './ops/elementwise.ts'
+import { embedding } from './ops/embedding.ts'
+import { linear } from './ops/linear.ts'
+import { ropeTable } from './ops/rope.ts'
+import { columns } from './tensor.ts'
+
+describe('Device', () => {
+  it('records, runs and reads; what was not asked for is gone', async () => {
+    const device = referenceDevice()
+    const x = device.tensor([1, 2, 3, 4], [2, 2], 'f32')
+    const middle = add(x, x)
+    const y = add(middle, x)
+    const program = await device.run([y])
+    expect(program.steps.map(({ op }) => op.name)).toEqual(['add', 'add'])
+    expect(await device.read(y)).toEqual(new Float32Array([3, 6, 9, 12]))
+    await expect(device.read(middle)).rejects.toThrow(/only whole tensors that a run has kept/)
+    expect(device.name).toBe('reference')
+    device.close()
+  })
+
+  it('forgets what was recorded before an error', async () => {
+    const device = referenceDevice()
+    const x = device.tensor([1, 2], [1, 2], 'f32')
+    add(x, x)
+    device.discard()
+    expect((await device.run([])).steps).toEqual([])
+  })
+
+  it('refuses what does not fit, and says what', () => {
+    const device = referenceDevice()
+    const x = device.tensor([1, 2], [1, 2], 'f32')
+    const foreign = referenceDevice().tensor([1, 2], [1, 2], 'f32')
+    expect(() => add(x, foreign)).toThrow(/an input lives on reference/)
+    expect(() => add(x, device.zeros([1, 3], 'f32'))).toThrow('add: [1,2] and [1,3]')
+    expect(() => add(x, device.zeros([1, 2], 'bf16'))).toThrow(/b is bf16, expected f32/)
+    expect(() => add(x, device.zeros([2], 'f32'))).toThrow(/2 axes are expected/)
+    expect(() => device.fromBytes(new Uint8Array(3), [1], 'f32')).toThrow('3 bytes given for a f32 tensor [1]')
+    expect(() => device.weight('linear', [new Uint8Array(3)], [1, 1], 'f32')).toThrow(/3 bytes given/)
+    expect(() => columns(x, 1, 1)).toThrow(/columns 1..1/)
+    expect(() => embedding({ weight: device.zeros([2, 2], 'i8') }, device.zeros([1], 'i32'))).toThrow(/row scales/)
+  })
+
+  it('joins the parts of a weight where the backend does not pack', async () => {
+    const device = referenceDevice()
+    const part = (...values: number[]) => new Uint8Array(new Float32Array(values).buffer)
+    const weight = device.weight('linear', [part(1, 2), part(3, 4, 5, 6)], [3, 2], 'f32')
+    const y = linear(device.tensor([1, 10], [1, 2], 'f32'), { weight })
+    await device.run([y])
+    expect(await device.read(y)).toEqual(new Float32Array([21, 43, 65]))
+  })
+
+  it('does not hand unsupported ops to a backend', () => {
+    const device: Device = new Device({
+      name: 'nothing',
+      allocate: (byteLength: number) => ({ byteLength }),
+      write: () => {},
+      supports: () => false,
+    } as unknown as Backend)
+    const x = device.zeros([1, 1], 'f32')
+    expect(() => add(x, x)).toThrow('device nothing has no op add')
+  })
+
+  it('attention sees what kvWrite has stored', async () => {
+    const device = referenceDevice()
+    const cache = { keys: device.zeros([2, 2, 2], 'f32'), values: device.zeros([2, 2, 2], 'f32') }
+    const ints = (...values: number[]) => device.tensor(values, [values.length], 'i32')
+    const table = ropeTable(ints(0), device.tensor([1], [1], 'f32'), 1)
+    const one = device.tensor([1, 0], [1, 2], 'f32')
+    kvWrite(cache, one, device.tensor([5, 7], [1, 2], 'f32'), ints(2))
+    const blockTables = device.tensor([1], [1, 1], 'i32')
+    const places = { blockTables, sequences: ints(0), positions: ints(0) }
+    const y = attention(one, cache, { ...places, numHeads: 1, numKvHeads: 1, scale: 1, window: 0 })
+    await device.run([y, table])
+    expect(await device.read(y)).toEqual(new Float32Array([5, 7]))
+    expect(await device.read(table)).toEqual(new Float32Array([1, 0]))
+  })
+})
+
+describe('SlipwayError', () => {
+  it('is recognised across copies and survives the wire', () => {
+    const error = new SlipwayError('overload', 'too many requests', { limit: 3 })
+    const copy = SlipwayError.fromWire(structuredClone(SlipwayError.toWire(error)))
+    expect(copy).toMatchObject({ kind: 'overload', message: 'too many requests', details: { limit: 3 } })
+    expect(SlipwayError.is(copy)).toBe(true)
+    expect([SlipwayError.is(new Error('x')), SlipwayError.is(null), SlipwayError.is('x')]).toEqual([
+      false,
+      false,
+      false,
+    ])
+    expect(SlipwayError.toWire(new Error('plain'))).toEqual({ kind: 'internal', message: 'plain', details: {} })
+    expect(SlipwayError.toWire('text')).toEqual({ kind: 'internal', message: 'text', details: {} })
+  })
+})
