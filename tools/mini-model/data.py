@@ -62,7 +62,7 @@ def compose(rng: random.Random, weights: dict[str, float], max_parts: int = 3) -
     skill = rng.choices(names, shares)[0]
     example = draw(skill, rng)
     if example.text is not None:
-        return [(example.text + "<|endoftext|>", True)]
+        return [*example.text, ("<|endoftext|>", True)]
     messages, last = list(example.messages), example
     if rng.random() < 0.35:  # earlier turns of other kinds, so that a chat may change its subject
         for _ in range(rng.randint(1, max_parts - 1)):

@@ -211,7 +211,7 @@ describe('errors', () => {
     })
     const error = failure(() => template.render(user, { ...plain, extra: { [name]: 1 } }))
     expect(error.kind).toBe('request')
-    expect(error.details).toEqual({ parameter: `chat_template_kwargs.${name}` })
+    expect(error.details).toEqual({ param: `chat_template_kwargs.${name}` })
   })
 
   test.each([

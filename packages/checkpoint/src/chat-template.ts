@@ -63,7 +63,7 @@ export class ChatTemplate {
     for (const name of Object.keys(extra)) {
       if (!ownNames.has(name) && !(name in this.#specialTokens) && !environment.variables.has(name)) continue
       const message = `"${name}" is reserved and cannot be a variable of the chat template`
-      throw new SlipwayError('request', message, { parameter: `chat_template_kwargs.${name}` })
+      throw new SlipwayError('request', message, { param: `chat_template_kwargs.${name}` })
     }
     const own = { messages, tools: tools?.length ? tools : null, add_generation_prompt: addGenerationPrompt }
     try {
@@ -78,7 +78,7 @@ export class ChatTemplate {
         error instanceof TemplateRefusal
           ? 'the chat template refuses the messages'
           : 'the chat template cannot render the messages'
-      throw new SlipwayError('request', `${reason}: ${messageOf(error)}`, { parameter: 'messages' }, { cause: error })
+      throw new SlipwayError('request', `${reason}: ${messageOf(error)}`, { param: 'messages' }, { cause: error })
     }
   }
 
@@ -91,7 +91,7 @@ export class ChatTemplate {
       this.#templates.size === 0
         ? 'this model has no chat template; use /v1/completions, or start the server with --chat-template'
         : `this model has no chat template named "default", only ${[...this.#templates.keys()].join(', ')}; choose one with --chat-template`
-    throw new SlipwayError('request', message, { parameter: 'messages' })
+    throw new SlipwayError('request', message, { param: 'messages' })
   }
 }
 

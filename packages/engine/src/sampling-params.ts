@@ -80,7 +80,9 @@ export function resolveParams(params: SamplingParams, limits: ParamLimits): Reso
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!
     const name = issue.path.map(String).join('.') || ('keys' in issue ? issue.keys.join(', ') : 'params')
-    throw new SlipwayError('request', `${name}: ${issue.message}`, { param: name })
+    // the fault of a record's key says more than that the record is at fault
+    const { message } = issue.code === 'invalid_key' ? (issue.issues[0] ?? issue) : issue
+    throw new SlipwayError('request', `${name}: ${message}`, { param: name })
   }
   const resolved = parsed.data
   const beyond = [...Object.keys(resolved.logitBias).map(Number), ...resolved.stopTokenIds].find(

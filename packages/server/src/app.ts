@@ -3,9 +3,9 @@ import { SlipwayError } from '@slipway/tensor'
 import { Hono, type Context } from 'hono'
 import { cors } from 'hono/cors'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
-import { createContext, type ServerContext } from './context.ts'
+import { answerTo, createContext, type ServerContext } from './context.ts'
 import { getHealth, getRoot, getVersion, whenReady } from './health.ts'
-import { refusal, toApiError } from './http/errors.ts'
+import { refusal } from './http/errors.ts'
 import { withRequestId, type ServerEnv } from './http/request-id.ts'
 import { postChatCompletions } from './openai/chat.ts'
 import { postCompletions } from './openai/completions.ts'
@@ -23,9 +23,7 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
   const app = new Hono<ServerEnv>()
 
   const answer = (error: unknown, c: Context<ServerEnv>): Response => {
-    const requestId = c.get('requestId')
-    const { status, headers, body, isInternal } = toApiError(error, requestId)
-    if (isInternal) context.onInternalError(error, requestId)
+    const { status, headers, body } = answerTo(error, context, c.get('requestId'))
     return c.json(body, status as ContentfulStatusCode, headers)
   }
   app.onError(answer)

@@ -4,6 +4,7 @@ import { basename, resolve } from 'node:path'
 import type { Tokenizer } from '@slipway/checkpoint'
 import type { LLM } from '@slipway/engine'
 import { SlipwayError } from '@slipway/tensor'
+import { toApiError, type ApiError } from './http/errors.ts'
 import { resolveServerOptions, type ResolvedServerOptions, type ServerOptions } from './options.ts'
 
 /** What all routes share. */
@@ -42,10 +43,8 @@ function toStandardError(error: unknown, requestId: string): void {
 export const version: string = readVersion()
 
 function readVersion(): string {
-  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
-    version: string
-  }
-  return version
+  const manifest = readFileSync(new URL('../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(manifest) as { version: string }).version
 }
 
 /** Names under which the model is served; for a directory its last part, since a path is nobody's business. */
@@ -70,4 +69,11 @@ export function systemFingerprint({ llm }: ServerContext): string {
   const { architecture, numParameters, dtype, quantization, kvCacheDtype, device } = llm.info
   const parts = [version, architecture, numParameters, dtype, quantization, kvCacheDtype, device]
   return `fp_${createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 10)}`
+}
+
+/** The HTTP form of an error; one that is a bug of ours is told to the log as well. */
+export function answerTo(error: unknown, { onInternalError }: ServerContext, requestId: string): ApiError {
+  const answer = toApiError(error, requestId)
+  if (answer.isInternal) onInternalError(error, requestId)
+  return answer
 }

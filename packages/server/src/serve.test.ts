@@ -3,9 +3,9 @@ import { request } from 'node:http'
 import { connect } from 'node:net'
 import { LLM } from '@slipway/engine'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { eventsOf, expectIdle, modelName, startModel, untilBusy } from './harness.test.util.ts'
+import { eventsOf, expectIdle, modelName, startModel, untilBusy } from './testing/harness.ts'
 import type { ChatCompletionChunk } from './openai/chat.ts'
-import { serve, type RunningServer } from './serve.ts'
+import { serve, type RunningServer } from './index.ts'
 
 const messages = [{ role: 'user', content: 'Hello! Who are you?' }]
 const chat = { model: modelName, messages, temperature: 1, seed: 7, max_tokens: 16 }
@@ -85,9 +85,9 @@ describe('a server with a model', () => {
   test('8 streams at once give the texts that each gives alone', async () => {
     const bodies = Array.from({ length: 8 }, (_, i) => ({
       ...chat,
-      messages: [{ role: 'user', content: `Say ${'something '.repeat(i * 5)}nice.` }],
+      messages: [{ role: 'user', content: `Say ${'something '.repeat(i * 3)}nice.` }],
       seed: i,
-      max_tokens: 24,
+      max_tokens: 16,
       stream: true,
       ignore_eos: true,
     }))
@@ -136,13 +136,13 @@ describe('a server with a model', () => {
       const abort = new AbortController()
       const body = {
         ...chat,
-        messages: [{ role: 'user', content: 'word '.repeat(1 + Math.floor(random() * 40)) }],
+        messages: [{ role: 'user', content: 'word '.repeat(1 + Math.floor(random() * 20)) }],
         seed: i,
         n: random() < 0.2 ? 2 : 1,
-        max_tokens: 1 + Math.floor(random() * 24),
+        max_tokens: 1 + Math.floor(random() * 12),
         stream: random() < 0.7,
       }
-      const timer = random() < 0.6 ? setTimeout(() => abort.abort(), random() * 60) : undefined
+      const timer = random() < 0.6 ? setTimeout(() => abort.abort(), random() ** 2 * 60) : undefined
       try {
         const response = await ask(server, body, { signal: abort.signal })
         expect(response.status).toBe(200)
@@ -221,7 +221,7 @@ describe('begin and end', () => {
     const long = { ...chat, max_tokens: 480, ignore_eos: true }
     const stream = await ask(hasty, { ...long, stream: true })
     const whole = ask(hasty, long)
-    await untilBusy(llm)
+    await untilBusy(llm, 2)
     const started = performance.now()
     await hasty.close()
     expect(performance.now() - started).toBeLessThan(3000)

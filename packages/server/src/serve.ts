@@ -44,10 +44,11 @@ export async function serve(llm: LLM, options: ServerOptions = {}): Promise<Runn
       server.close()
       // connections that clients keep for later would hold up the end
       const sweep = setInterval(() => server.closeIdleConnections(), 50)
-      const isClosed = (): Promise<unknown> => Promise.race([closed, after(drainSeconds * 1000)])
+      const isClosed = (): Promise<unknown> =>
+        Promise.race([closed, after(drainSeconds * 1000, undefined, { ref: false })])
       if ((await isClosed()) !== 'closed') {
         for (const generations of context.open) generations.abort()
-        await Promise.race([closed, after(graceMilliseconds)])
+        await Promise.race([closed, after(graceMilliseconds, undefined, { ref: false })])
         server.closeAllConnections()
       }
       await closed

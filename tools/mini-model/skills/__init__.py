@@ -16,7 +16,7 @@ class Example:
     accept: list[str] | None = None  # other right answers; the last message's content alone when None
     check: object = None  # a predicate on the answer, where many are right
     thinking: bool | None = None  # None: both ways are trained; True: default prompt only; False: switched off only
-    text: str | None = None  # plain text instead of a chat
+    text: list[tuple[str, bool]] | None = None  # plain text instead of a chat: pieces, and whether each is learnt
 
 
 def held_out(key: str) -> bool:

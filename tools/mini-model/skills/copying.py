@@ -1,6 +1,6 @@
-"""Saying a thing again, spelling, reversing, counting letters of short words."""
+"""Saying a thing again, saying a word several times, spelling."""
 
-from words import ANIMALS, COLOURS, COMMON, DAYS, FOODS, NAMES, PLACES, THINGS, sentence
+from words import ANIMALS, COLOURS, COMMON, DAYS, FOODS, FRUITS, NAMES, PLACES, THINGS, sentence
 
 from . import Example, chat
 
@@ -8,6 +8,8 @@ REPEAT = ["Repeat after me: {x}", "Repeat: {x}", "Copy this sentence: {x}", "Say
           "Say this back to me: {x}", "Write this again: {x}", 'Repeat "{x}"', 'Say "{x}"', "Copy: {x}"]
 SPELL = ["Spell {w}.", "Spell the word {w}.", "How do you spell {w}?", 'Spell "{w}".', "Can you spell {w}?", "spell {w}"]
 POOL = COMMON + ANIMALS + COLOURS + FOODS + PLACES + THINGS + NAMES + DAYS
+# A token does not show its letters: each word's spelling has to be learnt, so they are few.
+SPELLED = [w for w in ANIMALS + COLOURS + THINGS + FRUITS if len(w) <= 5]
 
 
 def nonsense(rng) -> str:
@@ -38,5 +40,5 @@ def generate(rng) -> Example:
         count = rng.choice([str(n), ["two", "three", "four", "five"][n - 2]])
         asked = rng.choice(["Say {w} {n} times.", "Repeat the word {w} {n} times.", "Write {w} {n} times."]).format(w=w, n=count)
         return chat(asked, " ".join([w] * n))
-    w = rng.choice(POOL) if rng.random() < 0.85 else nonsense(rng)
+    w = rng.choice(SPELLED)
     return chat(rng.choice(SPELL).format(w=w), "-".join(w.lower()) + ".")

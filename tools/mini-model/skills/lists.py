@@ -38,4 +38,7 @@ def generate(rng) -> Example:
             items = [line.split(" ", 1)[-1] for line in answer.split("\n")]
         return len(items) == n == len(set(items)) and all(i in words for i in items) and answer == render(items, style)
 
-    return chat(asked, render(rng.sample(words, n), style), asked, check=check)
+    # Neighbours in the category, from any start: what follows is one fixed word, which a small model learns without repeating itself.
+    start = rng.randrange(len(words))
+    items = [words[(start + i) % len(words)] for i in range(n)]
+    return chat(asked, render(items, style), asked, check=check)

@@ -46,7 +46,7 @@ export function toApiError(error: unknown, requestId: string): ApiError {
   const message = isInternal
     ? `the server failed to answer; its log tells more under request ${requestId}`
     : (error as SlipwayError).message
-  const param = textOf(details['param']) ?? textOf(details['parameter']) ?? null
+  const param = textOf(details['param']) ?? null
   const retryAfter = numberOf(details['retryAfter']) ?? (status === 429 ? 1 : undefined)
   const allow = textOf(details['allow'])
   return {

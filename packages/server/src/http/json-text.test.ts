@@ -85,6 +85,6 @@ describe('findExcess', () => {
     const started = performance.now()
     expect(() => parseJson('{"a":'.repeat(2_000_000))).toThrow('nests deeper than 64 levels at position')
     expect(() => parseJson('[[1],'.repeat(10) + '[],'.repeat(2_000_000))).toThrow('has more than 200000')
-    expect(performance.now() - started).toBeLessThan(500)
+    expect(performance.now() - started).toBeLessThan(2000)
   })
 })

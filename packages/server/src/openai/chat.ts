@@ -1,7 +1,6 @@
 import type { CompletionOutput } from '@slipway/engine'
 import type { Context } from 'hono'
-import { requireModel, type ServerContext } from '../context.ts'
-import { toApiError } from '../http/errors.ts'
+import { answerTo, requireModel, type ServerContext } from '../context.ts'
 import { readJson } from '../http/json-body.ts'
 import type { ServerEnv } from '../http/request-id.ts'
 import { chatSchema, type ChatRequest } from './chat-schema.ts'
@@ -48,14 +47,16 @@ export async function postChatCompletions(c: Context<ServerEnv>, context: Server
   requireFits(context, kwargs ? [...messages, kwargs] : messages, 'messages')
   const prompt = llm.renderChat(messages, { addGenerationPrompt, ...(kwargs && { chatTemplateKwargs: kwargs }) })
   const { max_tokens, max_completion_tokens, logprobs, top_logprobs } = request
+  const askedMaxTokens = max_completion_tokens ?? max_tokens
   const generations = Generations.submit(context, {
     id: envelope.id,
     prompts: [prompt],
     params: {
       ...samplingParams(request),
-      maxTokens: max_completion_tokens ?? max_tokens,
+      maxTokens: askedMaxTokens,
       logprobs: logprobs ? (top_logprobs ?? 0) : undefined,
     },
+    askedMaxTokens,
     names: {
       prompt: 'messages',
       maxTokens: max_completion_tokens === undefined ? 'max_tokens' : 'max_completion_tokens',
@@ -66,7 +67,7 @@ export async function postChatCompletions(c: Context<ServerEnv>, context: Server
     return sseResponse(chatChunks(generations, envelope, request), {
       heartbeatSeconds: options.heartbeatSeconds,
       onEnd: () => generations.release(),
-      toError: (error) => toApiError(error, c.get('requestId')).body,
+      toError: (error) => answerTo(error, context, c.get('requestId')).body,
     })
   const [output] = await generations.results()
   return c.json({

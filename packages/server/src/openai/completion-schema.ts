@@ -11,8 +11,7 @@ export const completionSchema = z
   .strictObject({
     model: z.string(),
     prompt: promptsSchema,
-    // OpenAI's own default of 16
-    max_tokens: z.int().min(1).default(16),
+    max_tokens: z.int().min(1).optional(),
     logprobs: z.int().min(0).max(20).optional(),
     echo: z.boolean().default(false),
     best_of: z.int().min(1).optional(),

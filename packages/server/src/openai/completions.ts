@@ -1,6 +1,5 @@
 import type { Context } from 'hono'
-import { requireModel, type ServerContext } from '../context.ts'
-import { toApiError } from '../http/errors.ts'
+import { answerTo, requireModel, type ServerContext } from '../context.ts'
 import { readJson } from '../http/json-body.ts'
 import type { ServerEnv } from '../http/request-id.ts'
 import { CompletionChoices, type CompletionChoice } from './completion-choices.ts'
@@ -26,6 +25,9 @@ export interface CompletionChunk extends Envelope {
   readonly usage?: ApiUsage | null
 }
 
+/** OpenAI's. */
+const defaultMaxTokens = 16
+
 /** POST /v1/completions */
 export async function postCompletions(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
   const { llm, options } = context
@@ -36,7 +38,12 @@ export async function postCompletions(c: Context<ServerEnv>, context: ServerCont
   const generations = Generations.submit(context, {
     id: envelope.id,
     prompts: request.prompt,
-    params: { ...samplingParams(request), maxTokens: request.max_tokens, logprobs: request.logprobs },
+    params: {
+      ...samplingParams(request),
+      maxTokens: request.max_tokens ?? defaultMaxTokens,
+      logprobs: request.logprobs,
+    },
+    askedMaxTokens: request.max_tokens,
     names: { prompt: 'prompt', maxTokens: 'max_tokens' },
     signal: c.req.raw.signal,
   })
@@ -45,7 +52,7 @@ export async function postCompletions(c: Context<ServerEnv>, context: ServerCont
     return sseResponse(completionChunks(generations, envelope, request, choices), {
       heartbeatSeconds: options.heartbeatSeconds,
       onEnd: () => generations.release(),
-      toError: (error) => toApiError(error, c.get('requestId')).body,
+      toError: (error) => answerTo(error, context, c.get('requestId')).body,
     })
   const results = await generations.results()
   return c.json({

@@ -16,6 +16,8 @@ export interface Submission {
   readonly id: string
   readonly prompts: readonly Prompt[]
   readonly params: SamplingParams
+  /** The length limit that the client asked for, if it did; `params` may hold a default of ours. */
+  readonly askedMaxTokens: number | undefined
   /** What the body calls these, for messages. */
   readonly names: { readonly prompt: string; readonly maxTokens: string }
   /** Aborted when the client goes. */
@@ -37,13 +39,17 @@ export class Generations {
   }
 
   /** Hands all prompts to the engine, or none: a fault of one ends the others. */
-  static submit({ llm, open }: ServerContext, { id, prompts, params, names, signal }: Submission): Generations {
+  static submit(
+    { llm, open }: ServerContext,
+    { id, prompts, params, askedMaxTokens, names, signal }: Submission,
+  ): Generations {
     const streams: GenerationStream[] = []
     try {
       for (const [i, prompt] of prompts.entries()) {
         const stream = llm.submit(prompt, params, { signal, requestId: `${id}-${i}` })
         streams.push(stream)
-        checkRoom(stream.promptTokenIds.length, params.maxTokens, llm.info.maxModelLen, names.maxTokens)
+        if (askedMaxTokens !== undefined)
+          checkRoom(stream.promptTokenIds.length, askedMaxTokens, llm.info.maxModelLen, names.maxTokens)
       }
     } catch (error) {
       for (const stream of streams) stream.abort()
@@ -115,15 +121,10 @@ export function apiFinishReason(reason: FinishReason): 'stop' | 'length' {
   throw new SlipwayError('internal', 'the engine failed during a request')
 }
 
-/** The engine would silently cut `maxTokens` down to what the model can take; a client gets to know. */
-function checkRoom(
-  promptTokens: number,
-  maxTokens: number | null | undefined,
-  maxModelLen: number,
-  name: string,
-): void {
+/** The engine would silently cut the limit down to what the model can take; a client that asked for more gets to know. */
+function checkRoom(promptTokens: number, maxTokens: number, maxModelLen: number, name: string): void {
   const room = maxModelLen - promptTokens
-  if (maxTokens == null || maxTokens <= room) return
+  if (maxTokens <= room) return
   throw refusal(
     `${name} ${maxTokens} and the prompt of ${promptTokens} tokens are more than the ${maxModelLen} tokens of this model; at most ${room} are left`,
     { param: name, code: 'context_length_exceeded' },

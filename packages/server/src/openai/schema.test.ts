@@ -206,7 +206,7 @@ describe('completions', () => {
 
   test('best_of that changes nothing, and an empty suffix, are accepted', () => {
     const body = parseRequest(completionSchema, { ...completion, n: 2, best_of: 2, suffix: '' })
-    expect(body).toMatchObject({ n: 2, max_tokens: 16, echo: false })
+    expect(body).toMatchObject({ n: 2, echo: false })
   })
 })
 
@@ -216,7 +216,7 @@ test('millions of faults cost no more than one', () => {
   for (const body of [{ messages: ones }, { stop: ones }, { messages: [{ role: 'user', content: ones }] }])
     expect(() => parseRequest(chatSchema, { ...chat, ...body })).toThrow('[0]')
   expect(() => parseRequest(completionSchema, { ...completion, prompt: ones.map(() => null) })).toThrow('prompt[0]')
-  expect(performance.now() - started).toBeLessThan(2000)
+  expect(performance.now() - started).toBeLessThan(5000)
 })
 
 describe('sampling parameters', () => {

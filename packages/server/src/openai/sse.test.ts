@@ -87,4 +87,21 @@ describe('sseResponse', () => {
     await reader.cancel()
     expect(onEnd).toHaveBeenCalledTimes(1)
   })
+
+  test('a reader that goes while it waits hears no more', async () => {
+    let fail!: (error: Error) => void
+    const toError = vi.fn(() => brokenBody)
+    const onEnd = vi.fn(() => fail(new Error('aborted')))
+    const chunks = (async function* () {
+      yield await new Promise((_, reject) => (fail = reject))
+    })()
+    const reader = sseResponse(chunks, { heartbeatSeconds: 15, onEnd, toError }).body!.getReader()
+    const waiting = reader.read()
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    await reader.cancel()
+    expect((await waiting).done).toBe(true)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    expect(onEnd).toHaveBeenCalledTimes(1)
+    expect(toError).not.toHaveBeenCalled()
+  })
 })

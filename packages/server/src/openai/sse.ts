@@ -21,6 +21,7 @@ export function sseResponse(
   const source = chunks[Symbol.asyncIterator]()
   const encoder = new TextEncoder()
   let next: Promise<IteratorResult<unknown>> | undefined
+  let isLeft = false
   const body = new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
@@ -33,12 +34,15 @@ export function sseResponse(
           if (!result.done) return send(event(result.value))
           send('data: [DONE]\n\n')
         } catch (error) {
+          // the end of a generation that the client has left is no news
+          if (isLeft) return
           send(event(toError(error)))
         }
         controller.close()
         onEnd()
       },
       cancel() {
+        isLeft = true
         onEnd()
       },
     },

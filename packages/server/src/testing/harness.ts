@@ -2,7 +2,7 @@ import { LLM, type EngineStats, type LLMOptions } from '@slipway/engine'
 import { miniModelDirectory } from '@slipway/mini'
 import type { Hono } from 'hono'
 import { expect } from 'vitest'
-import type { ServerEnv } from './http/request-id.ts'
+import type { ServerEnv } from '../http/request-id.ts'
 
 export const modelName = 'mini'
 
@@ -27,9 +27,9 @@ export async function expectIdle(llm: LLM): Promise<EngineStats> {
   }
 }
 
-/** Waits until the engine works on something. */
-export async function untilBusy(llm: LLM): Promise<void> {
-  while ((await llm.stats()).running === 0) await new Promise((resolve) => setTimeout(resolve, 2))
+/** Waits until the engine works on that many sequences. */
+export async function untilBusy(llm: LLM, running = 1): Promise<void> {
+  while ((await llm.stats()).running < running) await new Promise((resolve) => setTimeout(resolve, 2))
 }
 
 /** Posts JSON to an app without a socket. */
