@@ -90,6 +90,18 @@ napi_value targets(napi_env env, napi_callback_info) {
   return list;
 }
 
+// () -> names of the ops that have kernels; the index is the code in the command buffer
+napi_value ops(napi_env env, napi_callback_info) {
+  napi_value list = nullptr;
+  napi_create_array_with_length(env, kNumOps, &list);
+  for (int i = 0; i < kNumOps; i++) {
+    napi_value name;
+    napi_create_string_utf8(env, opName(i), NAPI_AUTO_LENGTH, &name);
+    napi_set_element(env, list, (uint32_t)i, name);
+  }
+  return list;
+}
+
 // (threads, index in targets()) -> engine | undefined
 napi_value open(napi_env env, napi_callback_info info) {
   Arguments args(env, info);
@@ -249,9 +261,12 @@ napi_value init(napi_env env, napi_value exports) {
   const struct {
     const char* name;
     napi_callback call;
-  } functions[] = {{"targets", targets},     {"open", open}, {"close", close}, {"run", run},
-                   {"addressOf", addressOf}, {"allocate", allocate}, {"map", map}, {"pack", pack},
-                   {"bandwidth", bandwidth}, {"peak", peak}};
+  } functions[] = {{"targets", targets}, {"ops", ops},
+                   {"open", open},       {"close", close},
+                   {"run", run},         {"addressOf", addressOf},
+                   {"allocate", allocate}, {"map", map},
+                   {"pack", pack},       {"bandwidth", bandwidth},
+                   {"peak", peak}};
   for (const auto& f : functions) {
     napi_value function;
     if (napi_create_function(env, f.name, NAPI_AUTO_LENGTH, f.call, nullptr, &function) != napi_ok) return nullptr;

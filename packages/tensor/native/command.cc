@@ -3,25 +3,17 @@
 namespace slipway {
 namespace {
 
-struct Arity {
-  int tensors, attributes;
+struct Form {
+  const char* name;
+  int tensors, attributes;  // inputs and outputs together
 };
 
-// inputs and outputs together, in the order of OpCode
-constexpr Arity kArity[kNumOps] = {
-    {4, 0},  // embedding
-    {3, 1},  // rmsNorm
-    {5, 0},  // linear
-    {3, 1},  // ropeTable
-    {3, 1},  // rope
-    {5, 0},  // kvWrite
-    {7, 4},  // attention
-    {2, 0},  // siluMul
-    {3, 0},  // add
-    {7, 0},  // adjustLogits
-    {5, 0},  // sample
-    {2, 0},  // argmax
-    {5, 1},  // logprobs
+// in the order of OpCode
+constexpr Form kForms[kNumOps] = {
+    {"embedding", 4, 0},    {"rmsNorm", 3, 1}, {"linear", 5, 0}, {"ropeTable", 3, 1}, {"rope", 3, 1},
+    {"kvWrite", 5, 0},      {"attention", 7, 4}, {"siluMul", 2, 0}, {"add", 3, 0},
+    {"adjustLogits", 7, 0}, {"sample", 5, 0},  {"argmax", 2, 0}, {"logprobs", 5, 1},
+    {"quantizedLinear", 6, 2},
 };
 
 constexpr int kTensorWords = 10;
@@ -47,18 +39,20 @@ bool decodeTensor(const double* words, Tensor* tensor) {
 
 }  // namespace
 
+const char* opName(int op) { return kForms[op].name; }
+
 bool decodeStep(const double** at, const double* end, Step* step) {
   const double* p = *at;
   if (end - p < 4 || !isIndex(p[0], kNumOps) || !isIndex(p[1], 2)) return false;
-  const Arity& arity = kArity[(int)p[0]];
-  if (p[2] != arity.tensors || p[3] != arity.attributes) return false;
-  if (end - p < 4 + arity.tensors * kTensorWords + arity.attributes) return false;
+  const Form& form = kForms[(int)p[0]];
+  if (p[2] != form.tensors || p[3] != form.attributes) return false;
+  if (end - p < 4 + form.tensors * kTensorWords + form.attributes) return false;
   step->op = (OpCode)(int)p[0];
   step->barrier = p[1] != 0;
   p += 4;
-  for (int i = 0; i < arity.tensors; i++, p += kTensorWords)
+  for (int i = 0; i < form.tensors; i++, p += kTensorWords)
     if (!decodeTensor(p, &step->tensors[i])) return false;
-  for (int i = 0; i < arity.attributes; i++) step->attributes[i] = *p++;
+  for (int i = 0; i < form.attributes; i++) step->attributes[i] = *p++;
   *at = p;
   return true;
 }

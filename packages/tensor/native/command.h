@@ -12,7 +12,7 @@
 
 namespace slipway {
 
-// the order of src/ops/index.ts
+// TypeScript learns names and codes from `opName`
 enum class OpCode : int {
   kEmbedding,
   kRmsNorm,
@@ -27,8 +27,9 @@ enum class OpCode : int {
   kSample,
   kArgmax,
   kLogprobs,
+  kQuantizedLinear,
 };
-constexpr int kNumOps = 13;
+constexpr int kNumOps = 14;
 
 // the order of `dtypes` in src/dtype.ts
 enum class DType : int { kF32, kBf16, kF16, kI32, kU32, kI8, kU8 };
@@ -71,6 +72,8 @@ enum class Code : int {
   kOutOfMemory = 3,  // no scratch memory
   kUnsupported = 4,  // no kernel for these dtypes or layouts
 };
+
+const char* opName(int op);
 
 // Reads the step at `*at` and moves past it; false when it is not a step of this version.
 bool decodeStep(const double** at, const double* end, Step* step);

@@ -19,6 +19,7 @@ void adjustLogits(const Step&, Context&);
 void sample(const Step&, Context&);
 void argmax(const Step&, Context&);
 void logprobs(const Step&, Context&);
+void quantizedLinear(const Step&, Context&);
 
 void pack(const PackJob&, int64_t firstPanel, int64_t lastPanel);
 float readAll(const float* from, int64_t count);

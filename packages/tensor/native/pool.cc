@@ -23,28 +23,30 @@ int64_t nanoseconds() {
   return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-constexpr int64_t kSpinNanoseconds = 40000;
+constexpr int kPauses = 100;  // 1 to 4 us
+constexpr int64_t kAwakeNanoseconds = 40000;
 
-// Spins while `waiting()`; false when the time is up first.
+// Waits a moment on the spot, then lets other work have the core: on a busy machine the awaited thread may need it.
 template <class F>
-bool spin(F waiting) {
-  int64_t end = 0;
-  for (int round = 0; waiting(); round++) {
+void spin(F waiting) {
+  for (int i = 0; i < kPauses; i++) {
+    if (!waiting()) return;
     pause();
-    // the clock costs as much as several pauses
-    if (round % 64 != 63) continue;
-    int64_t now = nanoseconds();
-    if (end == 0) end = now + kSpinNanoseconds;
-    if (now > end) return false;
   }
-  return true;
+  while (waiting()) sched_yield();
 }
 
-// Other work may own the cores: after spinning, let it run.
+// The same for a limited time; false when it is up.
 template <class F>
-void spinThenYield(F waiting) {
-  if (spin(waiting)) return;
-  while (waiting()) sched_yield();
+bool spinAwhile(F waiting) {
+  int64_t end = 0;
+  spin([&] {
+    if (!waiting()) return false;
+    int64_t now = nanoseconds();
+    if (end == 0) end = now + kAwakeNanoseconds;
+    return now < end;
+  });
+  return !waiting();
 }
 
 struct Start {
@@ -113,7 +115,7 @@ void Pool::work(int thread) {
 
 unsigned Pool::nextTask(unsigned seen) {
   auto waiting = [&] { return generation_.load(std::memory_order_acquire) == seen; };
-  if (!spin(waiting)) {
+  if (!spinAwhile(waiting)) {
     pthread_mutex_lock(&mutex_);
     // sequentially consistent with `run`: either it sees this sleeper or the sleeper sees its task
     sleeping_.fetch_add(1);
@@ -136,7 +138,7 @@ void Pool::run(Task task, void* context) {
     pthread_mutex_unlock(&mutex_);
   }
   task(context, 0);
-  spinThenYield([&] { return running_.load(std::memory_order_acquire) > 0; });
+  spin([&] { return running_.load(std::memory_order_acquire) > 0; });
 }
 
 void Pool::barrier() {
@@ -147,7 +149,7 @@ void Pool::barrier() {
     phase_.store(phase + 1, std::memory_order_release);
     return;
   }
-  spinThenYield([&] { return phase_.load(std::memory_order_acquire) == phase; });
+  spin([&] { return phase_.load(std::memory_order_acquire) == phase; });
 }
 
 }  // namespace slipway

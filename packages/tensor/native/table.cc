@@ -10,7 +10,7 @@ extern const Kernels kKernels;
 const Kernels kKernels = {
     SLIPWAY_TEXT(SLIPWAY_TARGET),
     {embedding, rmsNorm, linear, ropeTable, rope, kvWrite, attention, siluMul, add, adjustLogits, sample, argmax,
-     logprobs},
+     logprobs, quantizedLinear},
     pack,
     readAll,
     multiplyAdds,

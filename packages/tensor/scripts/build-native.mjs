@@ -14,7 +14,7 @@ const out = join(root, 'build')
 const addon = join(out, 'slipway.node')
 
 const shared = ['addon', 'command', 'memory', 'pool', 'program', 'targets']
-const kernels = ['table', 'rows', 'linear', 'attention', 'sample']
+const kernels = ['table', 'rows', 'linear', 'quantized-linear', 'attention', 'sample']
 const targetsOf = {
   x64: {
     baseline: ['-march=x86-64-v2'],
@@ -131,15 +131,20 @@ async function build() {
     return 0
 
   const start = performance.now()
-  const compiled = await inParallel(stale, ({ source, object, args }) =>
-    execute(compiler, [...args, '-c', source, '-o', object]),
-  )
-  // a running process may have the old addon mapped: replace the file, never write into it
-  if (!compiled || !(await execute(compiler, [...linkArgs, '-o', `${addon}.new`]))) {
+  // files are replaced, never written into: a running process may have the old addon mapped, another build may be at work
+  const make = async (target, args) => {
+    const fresh = `${target}.${process.pid}`
+    const ok = await execute(compiler, [...args, '-o', fresh])
+    if (ok) renameSync(fresh, target)
+    return ok
+  }
+  const compiled = await inParallel(stale, ({ source, object, args }) => make(object, [...args, '-c', source]))
+  if (!compiled || !(await make(addon, linkArgs))) {
     console.error('The native kernels did not build; the errors above are from the C++ compiler.')
     return 1
   }
-  renameSync(`${addon}.new`, addon)
+  // a missing symbol shows itself only now
+  if (!(await execute(process.execPath, ['-e', 'require(process.argv[1])', addon]))) return 1
   writeFileSync(linked, linkKey)
   const seconds = ((performance.now() - start) / 1000).toFixed(1)
   console.log(`native: ${stale.length} files compiled for ${Object.keys(targets).join(', ')} in ${seconds} s`)

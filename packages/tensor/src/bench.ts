@@ -14,6 +14,7 @@ import { attentionOp, kvWriteOp } from './ops/attention.ts'
 import { addOp, siluMulOp } from './ops/elementwise.ts'
 import { embeddingOp } from './ops/embedding.ts'
 import { linearOp } from './ops/linear.ts'
+import { quantizedLinearOp } from './ops/quantized-linear.ts'
 import { rmsNormOp } from './ops/rms-norm.ts'
 import { ropeOp, ropeTableOp } from './ops/rope.ts'
 import { argmaxOp, logprobsOp, sampleOp } from './ops/sample.ts'
@@ -45,6 +46,22 @@ function linearCase(rows: number, k: number, n: number, dtype: DType): BenchCase
     label: `${rows}x${k} by ${n} ${dtype}`,
     inputs: [f32(rows, k), weight, scale, undefined],
     attributes: {},
+  }
+}
+
+function quantizedCase(rows: number, k: number, n: number, bits: number): BenchCase {
+  const group = 128
+  return {
+    op: quantizedLinearOp,
+    label: `${rows}x${k} by ${n}, ${bits} bits in groups of ${group}`,
+    inputs: [
+      f32(rows, k),
+      { shape: [n, (k * bits) / 32], dtype: 'u32', value: (i) => Math.imul(i, 0x9e3779b1) >>> 0, weight: true },
+      { shape: [n, k / group], dtype: 'f16', value: () => 0.01, weight: true },
+      undefined,
+      undefined,
+    ],
+    attributes: { bits, group },
   }
 }
 
@@ -89,6 +106,7 @@ export function benchCases(): readonly BenchCase[] {
   return [
     ...[1, 2, 4, 8, 64, 256].flatMap((rows) => types.map((dtype) => linearCase(rows, 2048, 2048, dtype))),
     ...types.map((dtype) => linearCase(1, 896, 151936, dtype)),
+    ...[1, 4, 64, 256].flatMap((rows) => [4, 8].map((bits) => quantizedCase(rows, 2048, 2048, bits))),
     ...(['f32', 'bf16', 'f16'] as const).flatMap((dtype) => [
       attentionCase(false, 1, 4096, dtype),
       attentionCase(false, 8, 1024, dtype),

@@ -20,6 +20,8 @@ export type Failure = readonly [code: number, step: number, value: number]
 export interface Native {
   /** Compiled instruction sets, best first, and whether this processor has them. */
   targets(): readonly (readonly [isa: Isa, supported: boolean])[]
+  /** Names of the ops that have kernels; the index is the op's code in the command buffer. */
+  ops(): readonly string[]
   open(threads: number, target: number): Engine | undefined
   /** Joins the threads; the engine then refuses work. */
   close(engine: Engine): void

@@ -1,23 +1,26 @@
 import { bytesOf, dtypes, type DType } from '../dtype.ts'
-import { SlipwayError } from '../errors.ts'
 import type { Op } from '../op.ts'
-import { ops } from '../ops/index.ts'
 import type { Program } from '../program.ts'
 import { colsOf, rowsOf, type Tensor } from '../tensor.ts'
 
 const headerWords = 4
 const tensorWords = 10
 
-const opCodes: ReadonlyMap<Op, number> = new Map(ops.map((op, code) => [op, code]))
 const dtypeCodes = Object.fromEntries(dtypes.map((dtype, code) => [dtype, code])) as Readonly<Record<DType, number>>
 
 /** A program as native/command.h describes it: one array of doubles, reused from run to run. */
 export class CommandBuffer {
   words = new Float64Array(1024)
   length = 0
+  readonly #codes: ReadonlyMap<string, number>
 
-  static has(op: Op): boolean {
-    return opCodes.has(op)
+  /** `ops` are the names of the native kernels in the order of their codes. */
+  constructor(ops: readonly string[]) {
+    this.#codes = new Map(ops.map((name, code) => [name, code]))
+  }
+
+  has(op: Op): boolean {
+    return this.#codes.has(op.name)
   }
 
   /** `addressOf` gives the first byte of a tensor's base. */
@@ -42,9 +45,7 @@ export class CommandBuffer {
       at += tensorWords
     }
     for (const [i, { op, inputs, outputs, attributes }] of program.steps.entries()) {
-      const code = opCodes.get(op)
-      if (code === undefined) throw new SlipwayError('unsupported', `the cpu device has no op ${op.name}`)
-      words[at++] = code
+      words[at++] = this.#codes.get(op.name)!
       words[at++] = program.barriers[i] ? 1 : 0
       words[at++] = inputs.length + outputs.length
       words[at++] = op.attributes.length

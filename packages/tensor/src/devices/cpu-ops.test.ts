@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Device } from '../device.ts'
+import { loadNative } from '../native.ts'
+import { ops } from '../ops/index.ts'
 import {
   casesOfAllOps,
   cpuFor,
@@ -15,7 +17,7 @@ import {
 } from '../test-harness.ts'
 
 const isas = testableIsas()
-const cases = casesOfAllOps()
+const cases = casesOfAllOps().filter(({ op }) => loadNative().native?.ops().includes(op.name))
 
 /** Elements of row `row` of a result. */
 function rowOf(result: Results[number], rows: number, row: number): Results[number] {
@@ -24,6 +26,10 @@ function rowOf(result: Results[number], rows: number, row: number): Results[numb
 }
 
 describe.skipIf(isas.length === 0)('every op on the cpu device', () => {
+  it('has a kernel', () => {
+    expect(loadNative().native!.ops()).toEqual(expect.arrayContaining(ops.map(({ name }) => name)))
+  })
+
   describe.each(isas)('%s', (isa) => {
     const devices: ReturnType<typeof cpuFor>[] = []
     let one: Device

@@ -5,7 +5,7 @@ import { faults, loadNative } from '../native.ts'
 import type { Op } from '../op.ts'
 import { attentionOp, kvWriteOp } from '../ops/attention.ts'
 import { add, siluMul } from '../ops/elementwise.ts'
-import { embedding, selectRows } from '../ops/embedding.ts'
+import { embedding, embeddingOp, selectRows } from '../ops/embedding.ts'
 import { linear, linearOp } from '../ops/linear.ts'
 import { CaseRandom, given } from '../ops/random.ts'
 import { adjustLogitsOp, logprobsOp } from '../ops/sample.ts'
@@ -113,13 +113,29 @@ describe.skipIf(isas.length === 0)('the cpu device', () => {
     })
   })
 
-  it('refuses dtypes without a kernel and names the op', async () => {
+  it('refuses ops and dtypes without a kernel', async () => {
     const cpu = device()
     const x = cpu.zeros([1, 4], 'f32')
     const w = cpu.zeros([4, 4], 'u8')
-    // past the shape rule, as a bug of ours would
-    const op: Op = { ...linearOp, infer: () => [{ shape: [1, 4], dtype: 'f32' }] }
-    expect(() => cpu.record(op, [x, w, undefined, undefined], {})).toThrow(/has no op linear/)
+    expect(() => cpu.record({ ...linearOp, name: 'unknown' }, [x, w], {})).toThrow(/has no op unknown/)
+    // past the shape rule, as a bug of ours would come
+    const cache = cpu.zeros([1, 4, 4], 'u8')
+    const one = cpu.zeros([1], 'i32')
+    const table = cpu.zeros([1, 1], 'i32')
+    for (const [op, inputs] of [
+      [linearOp, [x, w, undefined, undefined]],
+      [embeddingOp, [w, one, undefined]],
+      [kvWriteOp, [cache, cache, x, x, one]],
+      [attentionOp, [x, cache, cache, table, one, one]],
+    ] as const) {
+      const careless: Op = { ...op, infer: () => (op === kvWriteOp ? [] : [{ shape: [1, 4], dtype: 'f32' }]) }
+      const outputs = cpu.record(careless, inputs, { numHeads: 1, numKvHeads: 1, scale: 1, window: 0 })
+      await expect(cpu.run(outputs), op.name).rejects.toThrow(`${op.name}: no kernel for these dtypes`)
+    }
+    expect(await stillWorks(cpu)).toBe(true)
+  })
+
+  it('native functions refuse wrong arguments', () => {
     const native = loadNative().native!
     const engine = native.open(
       1,

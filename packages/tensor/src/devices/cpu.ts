@@ -32,7 +32,7 @@ export class CpuBackend implements Backend {
   readonly name: string
   readonly #native: Native
   readonly #engine: Engine
-  readonly #commands = new CommandBuffer()
+  readonly #commands: CommandBuffer
   #arena: Memory | undefined
   #closed = false
 
@@ -43,6 +43,7 @@ export class CpuBackend implements Backend {
     const engine = native.open(threads, target)
     if (!engine) throw new SlipwayError('device', `${threads} threads cannot be started`, { threads })
     this.name = `cpu (${native.targets()[target]![0]}, ${threads} threads)`
+    this.#commands = new CommandBuffer(native.ops())
     this.#native = native
     this.#engine = engine
   }
@@ -65,7 +66,7 @@ export class CpuBackend implements Backend {
   }
 
   supports(op: Op): boolean {
-    return CommandBuffer.has(op)
+    return this.#commands.has(op)
   }
 
   run(program: Program): Promise<void> {

@@ -3,11 +3,12 @@ import { attentionOp, kvWriteOp } from './attention.ts'
 import { addOp, siluMulOp } from './elementwise.ts'
 import { embeddingOp } from './embedding.ts'
 import { linearOp } from './linear.ts'
+import { quantizedLinearOp } from './quantized-linear.ts'
 import { rmsNormOp } from './rms-norm.ts'
 import { ropeOp, ropeTableOp } from './rope.ts'
 import { adjustLogitsOp, argmaxOp, logprobsOp, sampleOp } from './sample.ts'
 
-/** Every op there is. Its place in the list is its code in the cpu device's command buffer (native/command.h). */
+/** Every op there is. Tests and benchmarks are generated from the list. */
 export const ops: readonly Op[] = [
   embeddingOp,
   rmsNormOp,
@@ -22,4 +23,5 @@ export const ops: readonly Op[] = [
   sampleOp,
   argmaxOp,
   logprobsOp,
+  quantizedLinearOp,
 ]

@@ -1,0 +1,102 @@
+// AVX-512 VNNI: `vpdpbusd` multiplies 64 bytes of weights with a broadcast quad and adds fours into 32 bits.
+#pragma once
+
+namespace slipway::SLIPWAY_TARGET {
+
+struct I {
+  __m512i v;
+};
+
+SLIPWAY_INLINE I spreadInt(int32_t x) { return {_mm512_set1_epi32(x)}; }
+SLIPWAY_INLINE I addInt(I a, I b) { return {_mm512_add_epi32(a.v, b.v)}; }
+SLIPWAY_INLINE I mulInt(I a, I b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
+SLIPWAY_INLINE I loadInt(const uint8_t* p) { return {_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)p))}; }
+SLIPWAY_INLINE V toFloat(I a) { return {_mm512_cvtepi32_ps(a.v)}; }
+SLIPWAY_INLINE I roundInt(V x) { return {_mm512_cvtps_epi32(x.v)}; }
+// as integers the magnitudes of floats are in order, and NaN is the largest
+SLIPWAY_INLINE I maxMagnitude(I a, V x) {
+  __m512i magnitude = _mm512_and_si512(_mm512_castps_si512(x.v), _mm512_set1_epi32(0x7fffffff));
+  return {_mm512_max_epu32(a.v, magnitude)};
+}
+SLIPWAY_INLINE void storeInt(int32_t* p, I a) { _mm512_storeu_si512(p, a.v); }
+
+template <Form F>
+constexpr int kQuadBytes = 4;
+constexpr int kDotRows = 6, kByteOffset = 0;
+constexpr Form kSpreadForm = Form::kBytes;
+template <int M>
+constexpr int kDotVectors = 2;
+
+template <Form F>
+SLIPWAY_INLINE void storeQuads(uint8_t* to, int64_t stride, I q, int64_t count) {
+  int32_t quads[4];
+  _mm_storeu_si128((__m128i*)quads, _mm512_cvtepi32_epi8(q.v));
+  for (int64_t i = 0; i < count; i++) memcpy(to + i * stride, quads + i, 4);
+}
+
+SLIPWAY_INLINE __m512i dot(__m512i sum, __m512i weights, const uint8_t* quad) {
+  return _mm512_dpbusd_epi32(sum, weights, _mm512_set1_epi32(quadAt(quad)));
+}
+
+template <Form F, int M, int C>
+SLIPWAY_INLINE void dotSteps(I (&sums)[M][C], const uint8_t* w, const uint8_t* q, int64_t steps) {
+  if constexpr (F == Form::kNibbles) {
+    // two rows or fewer have too few sums to hide the latency of a product: their high halves get sums of their own
+    constexpr bool kApart = M <= 2;
+    __m512i mask = _mm512_set1_epi8(15), high[M][C];
+    SLIPWAY_UNROLL
+    for (int m = 0; m < M; m++) {
+      SLIPWAY_UNROLL
+      for (int c = 0; c < C; c++) high[m][c] = _mm512_setzero_si512();
+    }
+    for (int64_t i = 0; i < steps; i++, w += kStepBytes, q += 8 * M) {
+      __m512i first[C], second[C];
+      SLIPWAY_UNROLL
+      for (int c = 0; c < C; c++) {
+        __m512i both = _mm512_loadu_si512(w + 64 * c);
+        first[c] = _mm512_and_si512(both, mask);
+        second[c] = _mm512_and_si512(_mm512_srli_epi16(both, 4), mask);
+      }
+      SLIPWAY_UNROLL
+      for (int m = 0; m < M; m++) {
+        SLIPWAY_UNROLL
+        for (int c = 0; c < C; c++) sums[m][c].v = dot(sums[m][c].v, first[c], q + 4 * m);
+      }
+      SLIPWAY_UNROLL
+      for (int m = 0; m < M; m++) {
+        SLIPWAY_UNROLL
+        for (int c = 0; c < C; c++) {
+          __m512i& sum = kApart ? high[m][c] : sums[m][c].v;
+          sum = dot(sum, second[c], q + 4 * (M + m));
+        }
+      }
+    }
+    if constexpr (kApart) {
+      SLIPWAY_UNROLL
+      for (int m = 0; m < M; m++) {
+        SLIPWAY_UNROLL
+        for (int c = 0; c < C; c++) sums[m][c].v = _mm512_add_epi32(sums[m][c].v, high[m][c]);
+      }
+    }
+  } else {
+    for (int64_t i = 0; i < steps; i++, w += kStepBytes, q += 4 * M) {
+      __m512i weights[C];
+      SLIPWAY_UNROLL
+      for (int c = 0; c < C; c++) weights[c] = _mm512_loadu_si512(w + 64 * c);
+      SLIPWAY_UNROLL
+      for (int m = 0; m < M; m++) {
+        SLIPWAY_UNROLL
+        for (int c = 0; c < C; c++) sums[m][c].v = dot(sums[m][c].v, weights[c], q + 4 * m);
+      }
+    }
+  }
+}
+
+// 64 bytes of half bytes as two times 64 bytes: the low halves, then the high ones.
+SLIPWAY_INLINE void spreadNibbles(const uint8_t* from, uint8_t* low, uint8_t* high) {
+  __m512i mask = _mm512_set1_epi8(15), both = _mm512_loadu_si512(from);
+  _mm512_storeu_si512(low, _mm512_and_si512(both, mask));
+  _mm512_storeu_si512(high, _mm512_and_si512(_mm512_srli_epi16(both, 4), mask));
+}
+
+}  // namespace slipway::SLIPWAY_TARGET

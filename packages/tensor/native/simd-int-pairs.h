@@ -1,0 +1,190 @@
+// AVX2 and SSSE3: products of neighbouring bytes or 16-bit numbers, added in pairs.
+//
+// Half bytes: `maddubs` gives 16-bit sums of two products, at most 2 * 15 * 127 = 3810, so eight of them fit before they
+// are widened. Bytes would overflow 16 bits (2 * 255 * 127), so they are taken as even and odd 16-bit numbers.
+#pragma once
+
+#include <immintrin.h>
+
+namespace slipway::SLIPWAY_TARGET {
+
+#if defined(__AVX2__)
+using Bits = __m256i;
+#define SLIPWAY_BITS(name) _mm256_##name
+#define SLIPWAY_BITS_SI(name) _mm256_##name##_si256
+#else
+using Bits = __m128i;
+#define SLIPWAY_BITS(name) _mm_##name
+#define SLIPWAY_BITS_SI(name) _mm_##name##_si128
+#endif
+// registers that hold sixteen lanes
+constexpr int kParts = 64 / sizeof(Bits);
+
+struct I {
+  Bits part[kParts];
+};
+
+#define SLIPWAY_EACH_PART(expression)                                         \
+  I out;                                                                      \
+  SLIPWAY_UNROLL for (int i = 0; i < kParts; i++) out.part[i] = (expression); \
+  return out
+
+SLIPWAY_INLINE Bits bitsOf(V x, int i) {
+  Bits bits;
+  memcpy(&bits, (const char*)&x + i * sizeof(Bits), sizeof bits);
+  return bits;
+}
+SLIPWAY_INLINE I spreadInt(int32_t x) { SLIPWAY_EACH_PART(SLIPWAY_BITS(set1_epi32)(x)); }
+SLIPWAY_INLINE I addInt(I a, I b) { SLIPWAY_EACH_PART(SLIPWAY_BITS(add_epi32)(a.part[i], b.part[i])); }
+SLIPWAY_INLINE I mulInt(I a, I b) { SLIPWAY_EACH_PART(SLIPWAY_BITS(mullo_epi32)(a.part[i], b.part[i])); }
+// as integers the magnitudes of floats are in order, and NaN is the largest
+SLIPWAY_INLINE I maxMagnitude(I a, V x) {
+  SLIPWAY_EACH_PART(SLIPWAY_BITS(max_epu32)(
+      a.part[i], SLIPWAY_BITS_SI(and)(bitsOf(x, i), SLIPWAY_BITS(set1_epi32)(0x7fffffff))));
+}
+SLIPWAY_INLINE void storeInt(int32_t* p, I a) { memcpy(p, &a, sizeof a); }
+
+#if defined(__AVX2__)
+SLIPWAY_INLINE I loadInt(const uint8_t* p) {
+  SLIPWAY_EACH_PART(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)(p + 8 * i))));
+}
+SLIPWAY_INLINE V toFloat(I a) { return {_mm256_cvtepi32_ps(a.part[0]), _mm256_cvtepi32_ps(a.part[1])}; }
+SLIPWAY_INLINE I roundInt(V x) { return {{_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)}}; }
+#else
+SLIPWAY_INLINE I loadInt(const uint8_t* p) { SLIPWAY_EACH_PART(_mm_cvtepu8_epi32(_mm_cvtsi32_si128(quadAt(p + 4 * i)))); }
+SLIPWAY_INLINE V toFloat(I a) {
+  V out;
+  for (int i = 0; i < kParts; i++) out.q[i] = (F4)_mm_cvtepi32_ps(a.part[i]);
+  return out;
+}
+SLIPWAY_INLINE I roundInt(V x) { SLIPWAY_EACH_PART(_mm_cvtps_epi32((__m128)x.q[i])); }
+#endif
+
+// Half bytes meet activations as bytes; bytes meet them as 16 bits, in the order k, k+2, k+1, k+3.
+template <Form F>
+constexpr int kQuadBytes = F == Form::kBytes ? 8 : 4;
+constexpr int kByteOffset = 0;
+constexpr Form kSpreadForm = Form::kSpread;
+#if defined(__AVX2__)
+constexpr int kDotRows = 4;
+template <int M>
+constexpr int kDotVectors = M == 1 ? 2 : 1;
+#else
+constexpr int kDotRows = 2;
+template <int M>
+constexpr int kDotVectors = 1;
+#endif
+
+template <Form F>
+SLIPWAY_INLINE void storeQuads(uint8_t* to, int64_t stride, I q, int64_t count) {
+  int32_t all[kLanes];
+  storeInt(all, q);
+  for (int64_t i = 0; i < count; i++) {
+    const int32_t* quad = all + 4 * i;
+    uint32_t low = (uint32_t)quad[0], high = (uint32_t)quad[1];
+    if constexpr (F == Form::kBytes) {
+      uint32_t pairs[2] = {(low & 0xffff) | (uint32_t)quad[2] << 16, (high & 0xffff) | (uint32_t)quad[3] << 16};
+      memcpy(to + i * stride, pairs, 8);
+    } else {
+      uint32_t bytes = (low & 0xff) | (high & 0xff) << 8 | ((uint32_t)quad[2] & 0xff) << 16 | (uint32_t)quad[3] << 24;
+      memcpy(to + i * stride, &bytes, 4);
+    }
+  }
+}
+
+SLIPWAY_INLINE Bits loadBits(const uint8_t* p) {
+  Bits bits;
+  memcpy(&bits, p, sizeof bits);
+  return bits;
+}
+SLIPWAY_INLINE Bits spreadQuad(const uint8_t* p) { return SLIPWAY_BITS(set1_epi32)(quadAt(p)); }
+SLIPWAY_INLINE Bits lowNibbles(Bits x) { return SLIPWAY_BITS_SI(and)(x, SLIPWAY_BITS(set1_epi8)(15)); }
+SLIPWAY_INLINE Bits highNibbles(Bits x) { return lowNibbles(SLIPWAY_BITS(srli_epi16)(x, 4)); }
+
+// Adds 16-bit sums of pairs to sums of four.
+SLIPWAY_INLINE Bits addPairs(Bits sum, Bits pairs) {
+  return SLIPWAY_BITS(add_epi32)(sum, SLIPWAY_BITS(madd_epi16)(pairs, SLIPWAY_BITS(set1_epi16)(1)));
+}
+
+// Products with half bytes: a block of steps is added up in 16 bits, then widened.
+template <Form F, int M, int C>
+SLIPWAY_INLINE void dotHalfBytes(I (&sums)[M][C], const uint8_t* w, const uint8_t* q, int64_t steps) {
+  constexpr int kVectors = C * kParts, kQuads = kQuadsOfStep<F>;
+  for (int64_t done = 0; done < steps; done += 8 / kQuads) {
+    int64_t end = steps - done < 8 / kQuads ? steps - done : 8 / kQuads;
+    Bits pairs[M][kVectors];
+    SLIPWAY_UNROLL
+    for (int m = 0; m < M; m++) {
+      SLIPWAY_UNROLL
+      for (int c = 0; c < kVectors; c++) pairs[m][c] = Bits{};
+    }
+    for (int64_t i = 0; i < end; i++, w += kStepBytes, q += 4 * kQuads * M) {
+      Bits weights[kQuads][kVectors];
+      SLIPWAY_UNROLL
+      for (int c = 0; c < kVectors; c++) {
+        Bits both = loadBits(w + c * sizeof(Bits));
+        if constexpr (kQuads == 2) weights[1][c] = highNibbles(both), both = lowNibbles(both);
+        weights[0][c] = both;
+      }
+      SLIPWAY_UNROLL
+      for (int h = 0; h < kQuads; h++) {
+        SLIPWAY_UNROLL
+        for (int m = 0; m < M; m++) {
+          Bits quad = spreadQuad(q + 4 * (h * M + m));
+          SLIPWAY_UNROLL
+          for (int c = 0; c < kVectors; c++)
+            pairs[m][c] = SLIPWAY_BITS(add_epi16)(pairs[m][c], SLIPWAY_BITS(maddubs_epi16)(weights[h][c], quad));
+        }
+      }
+    }
+    SLIPWAY_UNROLL
+    for (int m = 0; m < M; m++) {
+      SLIPWAY_UNROLL
+      for (int c = 0; c < kVectors; c++) {
+        Bits& sum = sums[m][c / kParts].part[c % kParts];
+        sum = addPairs(sum, pairs[m][c]);
+      }
+    }
+  }
+}
+
+template <int M, int C>
+SLIPWAY_INLINE void dotBytes(I (&sums)[M][C], const uint8_t* w, const uint8_t* q, int64_t steps) {
+  constexpr int kVectors = C * kParts;
+  for (int64_t i = 0; i < steps; i++, w += kStepBytes, q += 8 * M) {
+    Bits even[kVectors], odd[kVectors];
+    SLIPWAY_UNROLL
+    for (int c = 0; c < kVectors; c++) {
+      Bits bytes = loadBits(w + c * sizeof(Bits));
+      even[c] = SLIPWAY_BITS_SI(and)(bytes, SLIPWAY_BITS(set1_epi16)(0xff));
+      odd[c] = SLIPWAY_BITS(srli_epi16)(bytes, 8);
+    }
+    SLIPWAY_UNROLL
+    for (int m = 0; m < M; m++) {
+      Bits first = spreadQuad(q + 8 * m), second = spreadQuad(q + 8 * m + 4);
+      SLIPWAY_UNROLL
+      for (int c = 0; c < kVectors; c++) {
+        Bits& sum = sums[m][c / kParts].part[c % kParts];
+        sum = SLIPWAY_BITS(add_epi32)(sum, SLIPWAY_BITS(madd_epi16)(even[c], first));
+        sum = SLIPWAY_BITS(add_epi32)(sum, SLIPWAY_BITS(madd_epi16)(odd[c], second));
+      }
+    }
+  }
+}
+
+template <Form F, int M, int C>
+SLIPWAY_INLINE void dotSteps(I (&sums)[M][C], const uint8_t* w, const uint8_t* q, int64_t steps) {
+  if constexpr (F == Form::kBytes) dotBytes<M, C>(sums, w, q, steps);
+  else dotHalfBytes<F, M, C>(sums, w, q, steps);
+}
+
+// 64 bytes of half bytes as two times 64 bytes: the low halves, then the high ones.
+SLIPWAY_INLINE void spreadNibbles(const uint8_t* from, uint8_t* low, uint8_t* high) {
+  for (int i = 0; i < 64; i += sizeof(Bits)) {
+    Bits both = loadBits(from + i), first = lowNibbles(both), second = highNibbles(both);
+    memcpy(low + i, &first, sizeof first);
+    memcpy(high + i, &second, sizeof second);
+  }
+}
+
+}  // namespace slipway::SLIPWAY_TARGET
