@@ -106,7 +106,19 @@ export function benchCases(): readonly BenchCase[] {
   return [
     ...[1, 2, 4, 8, 64, 256].flatMap((rows) => types.map((dtype) => linearCase(rows, 2048, 2048, dtype))),
     ...types.map((dtype) => linearCase(1, 896, 151936, dtype)),
-    ...[1, 4, 64, 256].flatMap((rows) => [4, 8].map((bits) => quantizedCase(rows, 2048, 2048, bits))),
+    ...[4, 8].flatMap((bits) => [
+      // the layers of models of 0.5 and 1.5 billion parameters
+      ...[1, 2, 4, 8, 16, 512].flatMap((rows) =>
+        [
+          [896, 1152],
+          [896, 9728],
+          [4864, 896],
+          [1536, 8960],
+          [8960, 1536],
+        ].map(([k, n]) => quantizedCase(rows, k!, n!, bits)),
+      ),
+      quantizedCase(1, 896, 151936, bits),
+    ]),
     ...(['f32', 'bf16', 'f16'] as const).flatMap((dtype) => [
       attentionCase(false, 1, 4096, dtype),
       attentionCase(false, 8, 1024, dtype),

@@ -60,13 +60,13 @@ export interface Op {
 }
 
 /** Throws unless `condition` holds; shape faults are ours, since requests are validated long before. */
-export function expectShape(op: string, condition: boolean, text: string): asserts condition {
-  if (!condition) throw new SlipwayError('internal', `${op}: ${text}`)
+export function expectShape(op: string, condition: boolean, text: () => string): asserts condition {
+  if (!condition) throw new SlipwayError('internal', `${op}: ${text()}`)
 }
 
 export function expectInput(op: string, spec: Spec | undefined, name: string, rank: number, ...types: DType[]): Spec {
-  expectShape(op, spec !== undefined, `input ${name} is missing`)
-  expectShape(op, spec.shape.length === rank, `${name} has shape [${spec.shape}], ${rank} axes are expected`)
-  expectShape(op, types.length === 0 || types.includes(spec.dtype), `${name} is ${spec.dtype}, expected ${types}`)
+  expectShape(op, spec !== undefined, () => `input ${name} is missing`)
+  expectShape(op, spec.shape.length === rank, () => `${name} has shape [${spec.shape}], ${rank} axes are expected`)
+  expectShape(op, types.length === 0 || types.includes(spec.dtype), () => `${name} is ${spec.dtype}, expected ${types}`)
   return spec
 }

@@ -101,15 +101,18 @@ function findBarriers(steps: readonly Step[], placement: ReadonlyMap<Tensor, num
     const span = sizeOf(tensor) === 0 ? 0 : (rowsOf(tensor) - 1) * tensor.rowStride + colsOf(tensor)
     return { memory: tensor.base.storage, start: begin, end: begin + span * size }
   }
-  let written: Range[] = []
-  let read: Range[] = []
+  // what was touched since the last barrier: a few ranges, since most steps depend on the one before
+  const written: Range[] = []
+  const read: Range[] = []
   return steps.map((step) => {
-    const reads = step.inputs.filter((tensor) => tensor !== undefined).map(rangeOf)
-    const writes = [...step.outputs, ...(step.op.updates ?? []).map((i) => step.inputs[i]!)].map(rangeOf)
+    const reads: Range[] = []
+    for (const tensor of step.inputs) if (tensor) reads.push(rangeOf(tensor))
+    const writes = step.outputs.map(rangeOf)
+    for (const i of step.op.updates ?? []) writes.push(rangeOf(step.inputs[i]!))
     const barrier = meet(reads, written) || meet(writes, written) || meet(writes, read)
-    if (barrier) written = read = []
-    written = [...written, ...writes]
-    read = [...read, ...reads]
+    if (barrier) written.length = read.length = 0
+    written.push(...writes)
+    read.push(...reads)
     return barrier
   })
 }

@@ -25,7 +25,7 @@ export const kvWriteOp: Op = {
     expectShape(
       'kvWrite',
       fits && b.shape[0] === s.shape[0],
-      `caches [${keys.shape}], k [${a.shape}], slots [${s.shape}]`,
+      () => `caches [${keys.shape}], k [${a.shape}], slots [${s.shape}]`,
     )
     return []
   },
@@ -76,10 +76,14 @@ export const attentionOp: Op = {
     expectInput('attention', blockTables, 'blockTables', 2, 'i32')
     const rows = expectInput('attention', sequences, 'sequences', 1, 'i32')
     const at = expectInput('attention', positions, 'positions', 1, 'i32')
-    expectShape('attention', rows.shape[0] === a.shape[0] && at.shape[0] === a.shape[0], `q is [${a.shape}]`)
-    expectShape('attention', numHeads! % numKvHeads! === 0, `${numHeads} heads over ${numKvHeads}`)
+    expectShape('attention', rows.shape[0] === a.shape[0] && at.shape[0] === a.shape[0], () => `q is [${a.shape}]`)
+    expectShape('attention', numHeads! % numKvHeads! === 0, () => `${numHeads} heads over ${numKvHeads}`)
     const fits = colsOf(a) / numHeads! === colsOf(keys) / numKvHeads! && colsOf(keys) === colsOf(values)
-    expectShape('attention', fits, `q [${a.shape}] and caches [${keys.shape}] with ${numHeads}/${numKvHeads} heads`)
+    expectShape(
+      'attention',
+      fits,
+      () => `q [${a.shape}] and caches [${keys.shape}] with ${numHeads}/${numKvHeads} heads`,
+    )
     return [{ shape: a.shape, dtype: 'f32' }]
   },
   reference(

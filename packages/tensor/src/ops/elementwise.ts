@@ -11,7 +11,7 @@ export const siluMulOp: Op = {
   tolerance: { absolute: 2e-6, relative: 2e-6 },
   infer([gateUp]) {
     const x = expectInput('siluMul', gateUp, 'gateUp', 2, 'f32')
-    expectShape('siluMul', colsOf(x) % 2 === 0, `[${x.shape}] has no two halves`)
+    expectShape('siluMul', colsOf(x) % 2 === 0, () => `[${x.shape}] has no two halves`)
     return [{ shape: [x.shape[0]!, colsOf(x) / 2], dtype: 'f32' }]
   },
   reference([gateUp], [out]) {
@@ -48,7 +48,7 @@ export const addOp: Op = {
   infer([a, b]) {
     const x = expectInput('add', a, 'a', 2, 'f32')
     const y = expectInput('add', b, 'b', 2, 'f32')
-    expectShape('add', rowsOf(x) === rowsOf(y) && colsOf(x) === colsOf(y), `[${x.shape}] and [${y.shape}]`)
+    expectShape('add', rowsOf(x) === rowsOf(y) && colsOf(x) === colsOf(y), () => `[${x.shape}] and [${y.shape}]`)
     return [{ shape: x.shape, dtype: 'f32' }]
   },
   reference([a, b], [out]) {

@@ -18,7 +18,7 @@ export const embeddingOp: Op = {
     expectShape(
       'embedding',
       (t.dtype === 'i8') === (scale !== undefined),
-      'an i8 table comes with row scales, others without',
+      () => 'an i8 table comes with row scales, others without',
     )
     return [{ shape: [i.shape[0]!, t.shape[1]!], dtype: 'f32' }]
   },

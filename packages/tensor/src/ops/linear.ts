@@ -22,14 +22,18 @@ export const linearOp: Op = {
   infer([x, weight, scale, bias]) {
     const a = expectInput('linear', x, 'x', 2, 'f32')
     const w = expectInput('linear', weight, 'weight', 2, 'f32', 'bf16', 'f16', 'i8')
-    expectShape('linear', a.shape[1] === w.shape[1], `x is [${a.shape}] and the weight [${w.shape}]`)
+    expectShape('linear', a.shape[1] === w.shape[1], () => `x is [${a.shape}] and the weight [${w.shape}]`)
     expectShape(
       'linear',
       (w.dtype === 'i8') === (scale !== undefined),
-      'an i8 weight comes with scales, others without',
+      () => 'an i8 weight comes with scales, others without',
     )
     for (const vector of [scale, bias])
-      expectShape('linear', vector === undefined || vector.shape[0] === w.shape[0], `a vector is not [${w.shape[0]}]`)
+      expectShape(
+        'linear',
+        vector === undefined || vector.shape[0] === w.shape[0],
+        () => `a vector is not [${w.shape[0]}]`,
+      )
     return [{ shape: [a.shape[0]!, w.shape[0]!], dtype: 'f32' }]
   },
   reference([x, weight, scale, bias], [out]) {

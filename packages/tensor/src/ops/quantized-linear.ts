@@ -39,15 +39,19 @@ export const quantizedLinearOp: Op = {
     const s = expectInput('quantizedLinear', scales, 'scales', 2, 'f16')
     const [rows, k] = a.shape as [number, number]
     const n = w.shape[0]!
-    expectShape('quantizedLinear', bits === 4 || bits === 8, `${bits} bits`)
-    expectShape('quantizedLinear', group! > 0 && group! % 8 === 0, `groups of ${group}, not a multiple of 8`)
-    expectShape('quantizedLinear', w.shape[1] === Math.ceil((k * bits!) / 32), `x is [${a.shape}], words [${w.shape}]`)
+    expectShape('quantizedLinear', bits === 4 || bits === 8, () => `${bits} bits`)
+    expectShape('quantizedLinear', group! > 0 && group! % 8 === 0, () => `groups of ${group}, not a multiple of 8`)
+    expectShape(
+      'quantizedLinear',
+      w.shape[1] === Math.ceil((k * bits!) / 32),
+      () => `x is [${a.shape}], words [${w.shape}]`,
+    )
     const groups = Math.ceil(k / group!)
     for (const perGroup of zeros ? [s, expectInput('quantizedLinear', zeros, 'zeros', 2, 'u8')] : [s]) {
       const fits = perGroup.shape[0] === n && (perGroup.shape[1] === groups || perGroup.shape[1] === 1)
-      expectShape('quantizedLinear', fits, `[${perGroup.shape}] for ${n} outputs and ${groups} groups`)
+      expectShape('quantizedLinear', fits, () => `[${perGroup.shape}] for ${n} outputs and ${groups} groups`)
     }
-    expectShape('quantizedLinear', bias === undefined || bias.shape[0] === n, `the bias is not [${n}]`)
+    expectShape('quantizedLinear', bias === undefined || bias.shape[0] === n, () => `the bias is not [${n}]`)
     return [{ shape: [rows, n], dtype: 'f32' }]
   },
   reference([x, words, scales, zeros, bias], [out], { bits, group }) {

@@ -15,7 +15,7 @@ export const rmsNormOp: Op = {
   infer([x, weight]) {
     const a = expectInput('rmsNorm', x, 'x', 2, 'f32')
     const w = expectInput('rmsNorm', weight, 'weight', 1, 'f32')
-    expectShape('rmsNorm', colsOf(a) % w.shape[0]! === 0, `[${a.shape}] is not made of runs of ${w.shape[0]}`)
+    expectShape('rmsNorm', colsOf(a) % w.shape[0]! === 0, () => `[${a.shape}] is not made of runs of ${w.shape[0]}`)
     return [{ shape: a.shape, dtype: 'f32' }]
   },
   reference([x, weight], [out], { eps }) {

@@ -57,8 +57,12 @@ export const ropeOp: Op = {
   infer([x, table], { headDim }) {
     const a = expectInput('rope', x, 'x', 2, 'f32')
     const t = expectInput('rope', table, 'table', 2, 'f32')
-    expectShape('rope', a.shape[0] === t.shape[0], `x is [${a.shape}] and the table [${t.shape}]`)
-    expectShape('rope', colsOf(a) % headDim! === 0 && colsOf(t) <= headDim!, `heads of ${headDim} in [${a.shape}]`)
+    expectShape('rope', a.shape[0] === t.shape[0], () => `x is [${a.shape}] and the table [${t.shape}]`)
+    expectShape(
+      'rope',
+      colsOf(a) % headDim! === 0 && colsOf(t) <= headDim!,
+      () => `heads of ${headDim} in [${a.shape}]`,
+    )
     return [{ shape: a.shape, dtype: 'f32' }]
   },
   reference([x, table], [out], { headDim }) {

@@ -21,10 +21,18 @@ export const adjustLogitsOp: Op = {
     const starts = expectInput('adjustLogits', rowStarts, 'rowStarts', 1, 'i32')
     const t = expectInput('adjustLogits', tokens, 'tokens', 1, 'i32')
     for (const entry of [counts, inPrompt])
-      expectShape('adjustLogits', entry?.dtype === 'i32' && sizeOf(entry) === sizeOf(t), 'entry lists differ in length')
-    expectShape('adjustLogits', bias?.dtype === 'f32' && sizeOf(bias) === sizeOf(t), 'bias differs in length')
+      expectShape(
+        'adjustLogits',
+        entry?.dtype === 'i32' && sizeOf(entry) === sizeOf(t),
+        () => 'entry lists differ in length',
+      )
+    expectShape('adjustLogits', bias?.dtype === 'f32' && sizeOf(bias) === sizeOf(t), () => 'bias differs in length')
     const p = expectInput('adjustLogits', penalties, 'penalties', 2, 'f32')
-    expectShape('adjustLogits', starts.shape[0] === l.shape[0]! + 1 && p.shape[0] === l.shape[0], `logits [${l.shape}]`)
+    expectShape(
+      'adjustLogits',
+      starts.shape[0] === l.shape[0]! + 1 && p.shape[0] === l.shape[0],
+      () => `logits [${l.shape}]`,
+    )
     return []
   },
   reference([logits, rowStarts, tokens, counts, inPrompt, bias, penalties]) {
@@ -81,8 +89,8 @@ export const sampleOp: Op = {
     const s = expectInput('sample', seeds, 'seeds', 2, 'u32')
     const at = expectInput('sample', positions, 'positions', 1, 'u32')
     const rows = l.shape[0]!
-    expectShape('sample', p.shape[1] === 4 && s.shape[1] === 2, `params [${p.shape}], seeds [${s.shape}]`)
-    expectShape('sample', [p, s, at].every((x) => x.shape[0] === rows) && l.shape[1]! > 0, `logits [${l.shape}]`)
+    expectShape('sample', p.shape[1] === 4 && s.shape[1] === 2, () => `params [${p.shape}], seeds [${s.shape}]`)
+    expectShape('sample', [p, s, at].every((x) => x.shape[0] === rows) && l.shape[1]! > 0, () => `logits [${l.shape}]`)
     return [{ shape: [rows], dtype: 'i32' }]
   },
   reference([logits, params, seeds, positions], [out]) {
@@ -222,7 +230,7 @@ export const logprobsOp: Op = {
   infer([logits, chosen], { k }) {
     const l = expectInput('logprobs', logits, 'logits', 2, 'f32')
     const c = expectInput('logprobs', chosen, 'chosen', 1, 'i32')
-    expectShape('logprobs', l.shape[0] === c.shape[0] && k! >= 0 && k! <= l.shape[1]!, `k ${k} of [${l.shape}]`)
+    expectShape('logprobs', l.shape[0] === c.shape[0] && k! >= 0 && k! <= l.shape[1]!, () => `k ${k} of [${l.shape}]`)
     const shape = [l.shape[0]!, 1 + k!]
     return [
       { shape, dtype: 'f32' },
