@@ -25,7 +25,9 @@ int listTargets(Target* targets) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
 #endif
-#ifdef SLIPWAY_HAS_avx512
+#if defined(SLIPWAY_HAS_avx512) && defined(SLIPWAY_EMULATED)
+  targets[n++] = {&avx512::kKernels, true};
+#elif defined(SLIPWAY_HAS_avx512)
   targets[n++] = {&avx512::kKernels,
                   __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&

@@ -34,6 +34,10 @@ const targetsOf = {
   arm64: { neon: [] },
 }
 const targets = targetsOf[process.arch] ?? { baseline: [] }
+// for machines without AVX-512: its kernels over an emulation, to test them; needs SIMDe's headers
+const emulated = process.env.SLIPWAY_EMULATE === 'avx512' && targets.avx512
+if (emulated)
+  targets.avx512 = [`-I${root}emulated`, '-DSIMDE_NO_NATIVE', '-D__AVX512F__=1', '-mfma', '-w', '-DSLIPWAY_EMULATED']
 
 const flags = [
   '-std=c++20',
@@ -68,6 +72,7 @@ function includeFlags() {
 /** One object file: how it is made and what would make it stale. */
 function objects(compiler) {
   const has = Object.keys(targets).map((name) => `-DSLIPWAY_HAS_${name}`)
+  if (emulated) has.push('-DSLIPWAY_EMULATED')
   const one = (source, name, extra) => {
     const args = [...flags, ...extra]
     const hash = createHash('sha256')

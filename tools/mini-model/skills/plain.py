@@ -1,9 +1,11 @@
 """Text without a chat, for plain completion: counting, the alphabet, small stories."""
 
-from words import (ADJECTIVES, ANIMALS, COLOURS, COMMON, DAYS, FOODS, MONTHS, NAMES, NUMBER_WORDS, PLACES, THINGS, VERBS_PAST,
+from words import (ADJECTIVES, ANIMALS, CATEGORIES, COLOURS, COMMON, DAYS, FOODS, MONTHS, NAMES, NUMBER_WORDS, PLACES, THINGS, VERBS_PAST,
                    WEATHER)
 
 from . import Example, arithmetic, held_out
+from .copying import SPELLED
+from .lists import render
 
 
 def story(rng) -> str:
@@ -43,9 +45,13 @@ def repeats(rng) -> str:
 
 def generate(rng) -> Example:
     kind = rng.random()
-    if kind < 0.5:
+    if kind < 0.4:
         return Example([], "sums", text=sums(rng))
-    t = repeats(rng) if kind < 0.65 else text(rng)
+    if kind < 0.58:
+        return Example([], "spelling", text=spelling(rng))
+    if kind < 0.75:
+        return Example([], "chains", text=chains(rng))
+    t = repeats(rng) if kind < 0.82 else text(rng)
     return Example([], t, text=[(t, True)])
 
 
@@ -67,3 +73,21 @@ def continuation(rng) -> tuple[str, str]:
     parts = t.split(", ") if ", " in t else t.split(" ")
     sep = ", " if ", " in t else " "
     return sep.join(parts[:-2]), sep + sep.join(parts[-2:])
+
+
+def spelling(rng) -> list[tuple[str, bool]]:
+    """Many words and their letters."""
+    words = rng.sample(SPELLED, 14)
+    return [piece for w in words for piece in ((f"{w}:", False), (" " + "-".join(w) + ".\n", True))]
+
+
+def chains(rng) -> list[tuple[str, bool]]:
+    """The order in which lists name the things of a category."""
+    pieces = []
+    for category in rng.sample(list(CATEGORIES), 4):
+        words = CATEGORIES[category]
+        start = rng.randrange(len(words))
+        items = [words[(start + i) % len(words)] for i in range(min(9, len(words)))]
+        text = render(items, rng.choice(["numbered", "numbered", "bullets", "line"]))
+        pieces += [(f"{category}:\n", False), (text + "\n", True)]
+    return pieces
