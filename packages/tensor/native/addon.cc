@@ -140,7 +140,12 @@ napi_value run(napi_env env, napi_callback_info info) {
   Failure failure{(int64_t)Code::kMalformed, 0, 0};
   bool valid = engine && engine->pool && args.count > 2 && args.bytes(args.values[1], &words, &size) &&
                args.number(2, &count) && count >= 0 && count <= (double)(size / 8);
-  if (valid) failure = runProgram(*engine->pool, *engine->kernels, (const double*)words, (int64_t)count);
+  Times times{nullptr, 0};
+  char* seconds;
+  size_t secondsSize;
+  if (args.count > 3 && args.bytes(args.values[3], &seconds, &secondsSize))
+    times = {(double*)seconds, (int64_t)(secondsSize / sizeof(double))};
+  if (valid) failure = runProgram(*engine->pool, *engine->kernels, (const double*)words, (int64_t)count, times);
   if (failure.code == 0) return nullptr;
   napi_value list = nullptr;
   napi_create_array_with_length(env, 3, &list);

@@ -26,22 +26,41 @@ struct Run {
   const Kernels& kernels;
   const double* words;
   const double* end;
+  Times times;
   Failure failure;
 };
+
+double now() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+// Adds the time that has passed since `*last` to the step that has just ended.
+void noteTime(const Times& times, int step, double* last) {
+  double time = now();
+  if (step >= 0 && step < times.count) times.seconds[step] = time - *last;
+  *last = time;
+}
 
 void walk(void* argument, int thread) {
   Run& run = *(Run*)argument;
   Context context(run.pool, thread, &run.failure.code);
   Step step;
+  double last = 0;
   for (const double* at = run.words; at < run.end; context.step++) {
     if (!decodeStep(&at, run.end, &step)) {
       // every thread stops here, so no barrier is left waiting
       context.fail(Code::kMalformed);
       return;
     }
-    if (step.barrier) run.pool.barrier();
+    if (step.barrier || run.times.seconds) run.pool.barrier();
+    if (run.times.seconds && thread == 0) noteTime(run.times, context.step - 1, &last);
     if (__atomic_load_n(&run.failure.code, __ATOMIC_RELAXED) == 0) run.kernels.ops[(int)step.op](step, context);
   }
+  if (!run.times.seconds) return;
+  run.pool.barrier();
+  if (thread == 0) noteTime(run.times, context.step - 1, &last);
 }
 
 struct Pack {
@@ -54,12 +73,6 @@ void packShare(void* argument, int thread) {
   Pack& pack = *(Pack*)argument;
   int64_t panels = (pack.job.numRows + kPanel - 1) / kPanel;
   pack.kernels.pack(pack.job, panels * thread / pack.threads, panels * (thread + 1) / pack.threads);
-}
-
-double now() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 struct Probe {
@@ -86,8 +99,8 @@ void computeShare(void* argument, int) {
 
 }  // namespace
 
-Failure runProgram(Pool& pool, const Kernels& kernels, const double* words, int64_t count) {
-  Run run{pool, kernels, words, words + count, {0, 0, 0}};
+Failure runProgram(Pool& pool, const Kernels& kernels, const double* words, int64_t count, Times times) {
+  Run run{pool, kernels, words, words + count, times, {0, 0, 0}};
   pool.run(walk, &run);
   return run.failure;
 }

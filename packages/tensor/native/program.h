@@ -9,8 +9,15 @@ struct Failure {
   int64_t code, step, value;
 };
 
-// All threads walk the buffer together; on a fault the remaining steps are skipped, their barriers kept.
-Failure runProgram(Pool& pool, const Kernels& kernels, const double* words, int64_t count);
+// Where the seconds of each step go, for a profile; null: nobody asks.
+struct Times {
+  double* seconds;
+  int64_t count;
+};
+
+// All threads walk the buffer together; on a fault the remaining steps are skipped, their barriers kept. With `times`
+// every step begins when the one before has ended on all threads.
+Failure runProgram(Pool& pool, const Kernels& kernels, const double* words, int64_t count, Times times);
 
 // Copies rows into panels on all threads.
 void packPanels(Pool& pool, const Kernels& kernels, const PackJob& job);

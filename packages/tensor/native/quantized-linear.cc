@@ -29,7 +29,7 @@ struct Panel {
   int64_t scaleStride, zeroStride;
 };
 
-// Rounded activations of up to kDotRows rows.
+// Rounded activations of a few rows.
 struct Tile {
   const uint8_t* quads;
   const float* scales;  // [runs][rows]
@@ -152,7 +152,7 @@ __attribute__((noinline)) void multiplyTile(const Job& job, const Panel& panel, 
   }
 }
 
-template <Form F, int M = kDotRows>
+template <Form F, int M = kDotRows<F>>
 SLIPWAY_INLINE void multiplyRows(const Job& job, const Panel& panel, const Tile& tile, int64_t rows, int64_t n) {
   if constexpr (M > 1) {
     if (rows < M) return multiplyRows<F, M - 1>(job, panel, tile, rows, n);
@@ -204,7 +204,7 @@ int64_t rowSplits(int64_t rows, int64_t panels, int64_t threads) {
 
 template <Form F>
 void multiply(const Job& job, Context& context) {
-  constexpr int64_t kStepK = 4 * kQuadsOfStep<F>;
+  constexpr int64_t kStepK = 4 * kQuadsOfStep<F>, kRows = kDotRows<F>;
   int64_t rows = job.x.rows, panels = (job.out.cols + kPanel - 1) / kPanel;
   int64_t splits = rowSplits(rows, panels, context.threads()), columns = context.threads() / splits;
   int64_t part = context.thread() / columns, column = context.thread() % columns;
@@ -214,10 +214,10 @@ void multiply(const Job& job, Context& context) {
 
   int64_t k = roundUp(job.x.cols, kStepK);
   Block block{nullptr, nullptr, nullptr, k / 4 * kQuadBytes<F>, first, last - first};
-  int64_t most = kBlockBytes / block.bytesOfRow / kDotRows * kDotRows;
-  most = min64(block.rows, most > kDotRows ? most : kDotRows);
+  int64_t most = kBlockBytes / block.bytesOfRow / kRows * kRows;
+  most = min64(block.rows, most > kRows ? most : kRows);
   // half bytes are spread once when several tiles use them
-  bool spread = F == Form::kNibbles && most > kDotRows;
+  bool spread = F == Form::kNibbles && most > kRows;
   int64_t sizes[] = {roundUp(most * block.bytesOfRow, 64), roundUp(most * job.runs * 4, 64), roundUp(most * job.runs * 4, 64),
                      spread ? k * kPanel : 0, roomOf(job.words, 4), roomOf(job.scales, 2), roomOf(job.zeros, 1)};
   int64_t total = 0;
@@ -232,7 +232,7 @@ void multiply(const Job& job, Context& context) {
 
   for (; block.first < last; block.first += block.rows) {
     block.rows = min64(most, last - block.first);
-    int64_t tiles = (block.rows + kDotRows - 1) / kDotRows;
+    int64_t tiles = (block.rows + kRows - 1) / kRows;
     quantizeBlock<F>(job, block, tiles);
     for (int64_t p = panel; p < end; p++) {
       Panel weights{panelOf(job.words, p, 4, room[4]), (const F16*)panelOf(job.scales, p, 2, room[5]),

@@ -22,7 +22,9 @@ SLIPWAY_INLINE void storeInt(int32_t* p, I a) { _mm512_storeu_si512(p, a.v); }
 
 template <Form F>
 constexpr int kQuadBytes = 4;
-constexpr int kDotRows = 6, kByteOffset = 0;
+constexpr int kByteOffset = 0;
+template <Form F>
+constexpr int kDotRows = 6;
 constexpr Form kSpreadForm = Form::kBytes;
 template <int M>
 constexpr int kDotVectors = 2;
@@ -34,9 +36,15 @@ SLIPWAY_INLINE void storeQuads(uint8_t* to, int64_t stride, I q, int64_t count) 
   for (int64_t i = 0; i < count; i++) memcpy(to + i * stride, quads + i, 4);
 }
 
-SLIPWAY_INLINE __m512i dot(__m512i sum, __m512i weights, const uint8_t* quad) {
-  return _mm512_dpbusd_epi32(sum, weights, _mm512_set1_epi32(quadAt(quad)));
+// gcc 12 copies the sums in every step when it is given the intrinsic
+SLIPWAY_INLINE void dot(__m512i& sum, __m512i weights, __m512i quad) {
+#if defined(__AVX512VNNI__)
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(weights), "v"(quad));
+#else
+  sum = _mm512_dpbusd_epi32(sum, weights, quad);
+#endif
 }
+SLIPWAY_INLINE __m512i spreadQuad(const uint8_t* p) { return _mm512_set1_epi32(quadAt(p)); }
 
 template <Form F, int M, int C>
 SLIPWAY_INLINE void dotSteps(I (&sums)[M][C], const uint8_t* w, const uint8_t* q, int64_t steps) {
@@ -50,25 +58,24 @@ SLIPWAY_INLINE void dotSteps(I (&sums)[M][C], const uint8_t* w, const uint8_t* q
       for (int c = 0; c < C; c++) high[m][c] = _mm512_setzero_si512();
     }
     for (int64_t i = 0; i < steps; i++, w += kStepBytes, q += 8 * M) {
-      __m512i first[C], second[C];
+      __m512i weights[C];
       SLIPWAY_UNROLL
-      for (int c = 0; c < C; c++) {
-        __m512i both = _mm512_loadu_si512(w + 64 * c);
-        first[c] = _mm512_and_si512(both, mask);
-        second[c] = _mm512_and_si512(_mm512_srli_epi16(both, 4), mask);
-      }
+      for (int c = 0; c < C; c++) weights[c] = _mm512_and_si512(_mm512_loadu_si512(w + 64 * c), mask);
       SLIPWAY_UNROLL
       for (int m = 0; m < M; m++) {
+        __m512i quad = spreadQuad(q + 4 * m);
         SLIPWAY_UNROLL
-        for (int c = 0; c < C; c++) sums[m][c].v = dot(sums[m][c].v, first[c], q + 4 * m);
+        for (int c = 0; c < C; c++) dot(sums[m][c].v, weights[c], quad);
       }
+      // loading again costs less than holding both halves in registers
+      SLIPWAY_UNROLL
+      for (int c = 0; c < C; c++)
+        weights[c] = _mm512_and_si512(_mm512_srli_epi16(_mm512_loadu_si512(w + 64 * c), 4), mask);
       SLIPWAY_UNROLL
       for (int m = 0; m < M; m++) {
+        __m512i quad = spreadQuad(q + 4 * (M + m));
         SLIPWAY_UNROLL
-        for (int c = 0; c < C; c++) {
-          __m512i& sum = kApart ? high[m][c] : sums[m][c].v;
-          sum = dot(sum, second[c], q + 4 * (M + m));
-        }
+        for (int c = 0; c < C; c++) dot(kApart ? high[m][c] : sums[m][c].v, weights[c], quad);
       }
     }
     if constexpr (kApart) {
@@ -85,8 +92,9 @@ SLIPWAY_INLINE void dotSteps(I (&sums)[M][C], const uint8_t* w, const uint8_t* q
       for (int c = 0; c < C; c++) weights[c] = _mm512_loadu_si512(w + 64 * c);
       SLIPWAY_UNROLL
       for (int m = 0; m < M; m++) {
+        __m512i quad = spreadQuad(q + 4 * m);
         SLIPWAY_UNROLL
-        for (int c = 0; c < C; c++) sums[m][c].v = dot(sums[m][c].v, weights[c], q + 4 * m);
+        for (int c = 0; c < C; c++) dot(sums[m][c].v, weights[c], quad);
       }
     }
   }

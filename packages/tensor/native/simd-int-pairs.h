@@ -66,10 +66,13 @@ constexpr int kQuadBytes = F == Form::kBytes ? 8 : 4;
 constexpr int kByteOffset = 0;
 constexpr Form kSpreadForm = Form::kSpread;
 #if defined(__AVX2__)
-constexpr int kDotRows = 4;
+// six rows of 16-bit sums just fit; bytes hold two vectors of weights more
+template <Form F>
+constexpr int kDotRows = F == Form::kBytes ? 4 : 6;
 template <int M>
 constexpr int kDotVectors = M == 1 ? 2 : 1;
 #else
+template <Form F>
 constexpr int kDotRows = 2;
 template <int M>
 constexpr int kDotVectors = 1;

@@ -40,6 +40,7 @@ SLIPWAY_INLINE void storeQuads(uint8_t* to, int64_t stride, I q, int64_t count) 
 }
 
 #if defined(__ARM_FEATURE_DOTPROD)
+template <Form F>
 constexpr int kDotRows = 4;
 // there are only products of signed bytes: 128 off makes the weights signed
 constexpr int kByteOffset = 128;
@@ -73,7 +74,9 @@ SLIPWAY_INLINE void dotSteps(I (&sums)[M][C], const uint8_t* w, const uint8_t* q
   }
 }
 #else
-constexpr int kDotRows = 2, kByteOffset = 0;
+constexpr int kByteOffset = 0;
+template <Form F>
+constexpr int kDotRows = 2;
 
 SLIPWAY_INLINE int32_t dotQuad(const uint8_t* weights, int shift, int mask, const uint8_t* quad) {
   int32_t sum = 0;

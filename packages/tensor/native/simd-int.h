@@ -28,7 +28,7 @@ SLIPWAY_INLINE int32_t quadAt(const void* from) {
 
 // Each of these offers
 //   kQuadBytes<F>        bytes of four stored activations
-//   kDotRows             rows of the largest tile
+//   kDotRows<F>          rows of the largest tile
 //   kDotVectors<M>       vectors of columns that a tile of M rows takes at a time, 1 or 2
 //   kByteOffset          what kBytes takes off its weights: 128 where only signed products exist
 //   kSpreadForm          the form that half bytes are spread into

@@ -1,11 +1,13 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, test } from 'vitest'
 import { Device, type Backend } from './device.ts'
+import { cpuAvailable, cpuDevice } from './devices/cpu.ts'
 import { referenceDevice } from './devices/reference.ts'
 import { SlipwayError } from './errors.ts'
 import { attention, kvWrite } from './ops/attention.ts'
 import { add } from './ops/elementwise.ts'
 import { embedding } from './ops/embedding.ts'
 import { linear } from './ops/linear.ts'
+import { rmsNorm } from './ops/rms-norm.ts'
 import { ropeTable } from './ops/rope.ts'
 import { columns } from './tensor.ts'
 
@@ -95,4 +97,30 @@ describe('SlipwayError', () => {
     expect(SlipwayError.toWire(new Error('plain'))).toEqual({ kind: 'internal', message: 'plain', details: {} })
     expect(SlipwayError.toWire('text')).toEqual({ kind: 'internal', message: 'text', details: {} })
   })
+})
+
+const profiled = [referenceDevice, ...(cpuAvailable().available ? [() => cpuDevice({ threads: 2 })] : [])]
+test.each(profiled)('a profile has the time of every step and the same result', async (open) => {
+  const device = open()
+  const x = device.tensor(
+    Array.from({ length: 64 * 512 }, (_, i) => Math.sin(i)),
+    [64, 512],
+    'f32',
+  )
+  const ones = device.tensor(
+    Array.from({ length: 512 }, () => 1),
+    [512],
+    'f32',
+  )
+  const record = () => add(rmsNorm(x, ones, 1e-6), rmsNorm(x, ones, 1e-6))
+  const plain = record()
+  await device.run([plain])
+  const timed = record()
+  const start = performance.now()
+  const { program, seconds } = await device.profile([timed])
+  expect(program.steps.map(({ op }) => op.name)).toEqual(['rmsNorm', 'rmsNorm', 'add'])
+  expect([...seconds].every((s) => s > 0)).toBe(true)
+  expect(seconds.reduce((a, b) => a + b, 0)).toBeLessThanOrEqual((performance.now() - start) / 1000)
+  expect(await device.read(timed)).toEqual(await device.read(plain))
+  device.close()
 })

@@ -10,7 +10,7 @@ import { byteLengthOf, sizeOf, Tensor, type Layout, type Spec, type Storage } fr
  * - Memory is untyped. `allocate` gives zeroed bytes, aligned for every dtype; it is freed when no longer referenced.
  * - `write` and `read` copy; a read sees everything that earlier runs wrote.
  * - `run` executes the steps as if one after another and resolves when the results are in memory. It may overlap steps
- *   between two barriers. On failure it rejects and the contents of outputs are undefined; the device stays usable.
+ *   between two barriers, but not when `seconds` asks for the time of each. On failure it rejects and the contents of outputs are undefined; the device stays usable.
  * - `supports` tells whether `run` accepts the op; a step with an unsupported op never reaches `run`.
  * - `pack` may store a weight in a layout of its own; absent, weights are stored by rows.
  */
@@ -19,7 +19,7 @@ export interface Backend {
   allocate(byteLength: number): Storage
   write(storage: Storage, bytes: Uint8Array): void
   read(storage: Storage, byteOffset: number, byteLength: number): Promise<Uint8Array>
-  run(program: Program): Promise<void>
+  run(program: Program, seconds?: Float64Array): Promise<void>
   supports(op: Op): boolean
   pack?(role: WeightRole, parts: readonly Uint8Array[], spec: Spec): { storage: Storage; layout: Layout } | undefined
   close(): void
@@ -87,12 +87,24 @@ export class Device {
 
   /** Runs everything recorded since the last run. `outputs` stay readable; all other results are gone afterwards. */
   async run(outputs: readonly Tensor[]): Promise<Program> {
+    const program = this.#take(outputs)
+    await this.#backend.run(program)
+    return program
+  }
+
+  /** As `run`, but one step after another, with the seconds that each one took. */
+  async profile(outputs: readonly Tensor[]): Promise<{ program: Program; seconds: Float64Array }> {
+    const program = this.#take(outputs)
+    const seconds = new Float64Array(program.steps.length)
+    await this.#backend.run(program, seconds)
+    return { program, seconds }
+  }
+
+  #take(outputs: readonly Tensor[]): Program {
     const steps = this.#steps
     this.#steps = []
     for (const { base } of outputs) base.storage ??= this.#backend.allocate(byteLengthOf(base))
-    const program = plan(steps)
-    await this.#backend.run(program)
-    return program
+    return plan(steps)
   }
 
   /** Forgets what was recorded, after an error between `record` and `run`. */

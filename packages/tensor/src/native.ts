@@ -25,7 +25,8 @@ export interface Native {
   open(threads: number, target: number): Engine | undefined
   /** Joins the threads; the engine then refuses work. */
   close(engine: Engine): void
-  run(engine: Engine, words: Float64Array, count: number): Failure | undefined
+  /** With `seconds`, steps run one after another and each one's time is written there. */
+  run(engine: Engine, words: Float64Array, count: number, seconds?: Float64Array): Failure | undefined
   addressOf(memory: ArrayBuffer | Uint8Array): number | undefined
   /** Zeroed memory in huge pages outside the heap, freed when collected. */
   allocate(bytes: number): ArrayBuffer | undefined

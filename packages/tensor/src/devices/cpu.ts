@@ -69,15 +69,15 @@ export class CpuBackend implements Backend {
     return this.#commands.has(op)
   }
 
-  run(program: Program): Promise<void> {
+  run(program: Program, seconds?: Float64Array): Promise<void> {
     // as a promise's body, so that whatever is thrown rejects
     return new Promise((resolve) => {
-      this.#run(program)
+      this.#run(program, seconds)
       resolve()
     })
   }
 
-  #run(program: Program): void {
+  #run(program: Program, seconds: Float64Array | undefined): void {
     if (this.#closed) throw new SlipwayError('device', 'the cpu device is closed')
     if (!this.#arena || this.#arena.byteLength < program.arenaBytes) {
       this.#arena = undefined
@@ -88,7 +88,7 @@ export class CpuBackend implements Backend {
       const memory = base.storage as Memory | undefined
       return memory ? memory.address : arena + program.placement.get(base)!
     })
-    const failure = this.#native.run(this.#engine, this.#commands.words, this.#commands.length)
+    const failure = this.#native.run(this.#engine, this.#commands.words, this.#commands.length, seconds)
     if (!failure) return
     const [code, step, value] = failure
     const op = program.steps[step]?.op.name ?? 'program'

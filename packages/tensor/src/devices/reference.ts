@@ -27,19 +27,22 @@ class ReferenceBackend implements Backend {
     return true
   }
 
-  run(program: Program): Promise<void> {
+  run(program: Program, seconds?: Float64Array): Promise<void> {
     const arena = new Uint8Array(program.arenaBytes)
     const view = (tensor: Tensor): View => {
       const storage = tensor.base.storage as Bytes | undefined
       const bytes = storage?.bytes ?? arena.subarray(program.placement.get(tensor.base))
       return View.over(tensor, bytes, tensor.offset, tensor.rowStride)
     }
-    for (const { op, inputs, outputs, attributes } of program.steps)
+    for (const [i, { op, inputs, outputs, attributes }] of program.steps.entries()) {
+      const start = performance.now()
       op.reference(
         inputs.map((tensor) => tensor && view(tensor)),
         outputs.map(view),
         attributes,
       )
+      if (seconds) seconds[i] = (performance.now() - start) / 1000
+    }
     return Promise.resolve()
   }
 
