@@ -66,6 +66,7 @@ def main():
     parser.add_argument("--json", type=Path)
     parser.add_argument("--skills", nargs="*", default=list(SKILLS))
     parser.add_argument("--wrong", type=int, default=0, help="show this many wrong answers of each skill")
+    parser.add_argument("--seed", default="final", help="another than the one watched during training")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -74,7 +75,7 @@ def main():
     table = {}
     print(f"{'skill':<12} right / asked", flush=True)
     for skill in args.skills:
-        rng = random.Random(f"test {skill}")
+        rng = random.Random(f"{args.seed} {skill}")
         items = [question(skill, rng) for _ in range(args.items)]
         answers = complete(model, tokenizer, [p for p, _, _ in items])
         marks = [right(a) for (_, right, _), a in zip(items, answers)]

@@ -143,7 +143,7 @@ test('quantised weights answer nearly the same', async () => {
   expect(quantized.info.quantization).toBe('wint8')
   addRequest(quantized.engine, 'q', prompt, { temperature: 0, maxTokens: 1, logprobs: 20 })
   const rounded = (await drain(quantized.engine)).get('q/0')!.logprobs[0]!
-  expect(Math.abs(rounded.logprob - exact.logprob)).toBeLessThan(0.1)
+  expect(Math.abs(rounded.logprob - exact.logprob)).toBeLessThan(0.3)
   expect(rounded.logprob).not.toBe(exact.logprob)
   device.close()
   quantized.device.close()

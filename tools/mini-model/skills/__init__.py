@@ -33,14 +33,14 @@ from . import arithmetic, copying, dialogue, json_objects, lists, passage, plain
 
 # name -> (generator, share of the training examples)
 SKILLS = {
-    "dialogue": (dialogue.generate, 1.3),
-    "memory": (dialogue.memory, 0.8),
+    "dialogue": (dialogue.generate, 2.2),
+    "memory": (dialogue.memory, 0.6),
     "arithmetic": (arithmetic.direct, 1.8),
-    "thinking": (arithmetic.thinking, 1.4),
-    "copying": (copying.generate, 1.2),
-    "passage": (passage.generate, 1.5),
-    "lists": (lists.generate, 0.6),
-    "json": (json_objects.generate, 1.0),
-    "tools": (tool_calls.generate, 1.2),
-    "plain": (plain.generate, 0.4),
+    "thinking": (arithmetic.thinking, 2.0),
+    "copying": (copying.generate, 2.3),
+    "passage": (passage.generate, 1.0),
+    "lists": (lists.generate, 0.9),
+    "json": (json_objects.generate, 1.2),
+    "tools": (tool_calls.generate, 0.9),
+    "plain": (plain.generate, 2.4),
 }

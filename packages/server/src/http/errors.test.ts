@@ -5,7 +5,7 @@ import { refusal, toApiError, unavailable } from './errors.ts'
 describe('toApiError', () => {
   test.each([
     [refusal('bad', { param: 'n', code: 'invalid_value' }), 400, 'invalid_request_error', 'n', 'invalid_value'],
-    [new SlipwayError('request', 'bad', { parameter: 'messages' }), 400, 'invalid_request_error', 'messages', null],
+    [new SlipwayError('request', 'bad', { param: 'messages' }), 400, 'invalid_request_error', 'messages', null],
     [new SlipwayError('unsupported', 'no'), 400, 'invalid_request_error', null, null],
     [new SlipwayError('not-found', 'none'), 404, 'invalid_request_error', null, null],
     [new SlipwayError('overload', 'later'), 429, 'rate_limit_error', null, 'rate_limit_exceeded'],
