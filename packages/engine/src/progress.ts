@@ -14,7 +14,11 @@ export async function showProgress(total: number, wanted: boolean | undefined): 
   // only those who see a bar pay for it
   const { default: cliProgress } = await import('cli-progress')
   const bar = new cliProgress.SingleBar(
-    { format: '{bar} {value}/{total} prompts | {speed} tokens/s | {eta_formatted} left', stream: process.stderr },
+    {
+      format: '{bar} {value}/{total} prompts | {speed} tokens/s | {eta_formatted} left',
+      stream: process.stderr,
+      noTTYOutput: true,
+    },
     cliProgress.Presets.shades_classic,
   )
   const started = performance.now()
