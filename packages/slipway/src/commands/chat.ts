@@ -36,6 +36,9 @@ async function converse(llm: LLM, opening: readonly ChatMessage[], params: Sampl
   const terminal = createInterface({ input: process.stdin, output: process.stderr, prompt: '> ' })
   // a terminal in raw mode gives us Ctrl-C itself: it stops an answer, or ends the talk
   terminal.on('SIGINT', () => (isAnswering ? process.emit('SIGINT') : terminal.close()))
+  // piped input may have ended while lines of it still wait here
+  let isOpen = true
+  terminal.once('close', () => (isOpen = false))
   terminal.prompt()
   for await (const line of terminal) {
     if (line.trim() === '') break
@@ -46,7 +49,7 @@ async function converse(llm: LLM, opening: readonly ChatMessage[], params: Sampl
       messages.push({ role: 'assistant', content: await answer(llm, messages, params) })
       isAnswering = false
     }
-    terminal.prompt()
+    if (isOpen) terminal.prompt()
   }
   terminal.close()
 }
