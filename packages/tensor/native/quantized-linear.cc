@@ -1,4 +1,4 @@
-// Matrix product of activations rounded to int8 with 4 or 8 bit weights (the contract is in src/ops/quantized-linear.ts).
+// Product of activations rounded to int8 with 4 or 8 bit weights; the contract is in src/ops/quantized-linear.ts.
 //
 // Sums of a run are exact integers, so they do not depend on tiles. Each output then is one chain of fma over ascending
 // runs, whichever tile, block or thread computes it.
@@ -13,6 +13,9 @@ constexpr int64_t roundUp(int64_t a, int64_t to) { return (a + to - 1) / to * to
 
 // activations of more rows would not stay in the last-level cache from one panel to the next
 constexpr int64_t kBlockBytes = 4 << 20;
+constexpr int64_t kLine = 64;
+// a tile that streams its weights from memory asks for them so far ahead
+constexpr int kStreamAhead = 2048;
 
 struct Job {
   const Tensor &x, &words, &scales, &zeros, &out;
@@ -21,7 +24,7 @@ struct Job {
   int bits;
 };
 
-// 32 columns of the weight: packed steps, then what belongs to their runs. A stride of 0 repeats one value for all runs.
+// 32 columns of the weight: packed steps, then what belongs to their runs. A stride of 0 repeats a value for all runs.
 struct Panel {
   const uint8_t* steps;
   const F16* scales;
@@ -35,6 +38,9 @@ struct Tile {
   const float* scales;  // [runs][rows]
   const int32_t* sums;
   int64_t row;
+  // what to ask of the memory meanwhile, so many bytes in every run
+  const uint8_t* ahead;
+  int64_t aheadOfRun;
 };
 
 // Memory of one block of rows. Rows of a tile lie together, so row `first` of a tile starts at first * bytesOfRow.
@@ -95,8 +101,8 @@ void quantizeBlock(const Job& job, const Block& block, int64_t tiles) {
   }
 }
 
-// M rows by the 32 columns from n.
-template <Form F, int M>
+// M rows by the 32 columns from n. With kStream the weights come from memory, one panel after another.
+template <Form F, bool kStream, int M>
 __attribute__((noinline)) void multiplyTile(const Job& job, const Panel& panel, const Tile& tile, int64_t n) {
   constexpr int C = kDotVectors<M>, kQuads = kQuadsOfStep<F>;
   constexpr int kOffset = F == Form::kBytes ? kByteOffset : 0;
@@ -105,10 +111,12 @@ __attribute__((noinline)) void multiplyTile(const Job& job, const Panel& panel, 
   for (int m = 0; m < M; m++) acc[m][0] = acc[m][1] = zero();
   int64_t stepsOfRun = job.group / (4 * kQuads), left = roundUp(job.x.cols, 4 * kQuads) / (4 * kQuads);
   int32_t middle = kOffset - (1 << (job.bits - 1));
-  const uint8_t *w = panel.steps, *q = tile.quads, *zeros = panel.zeros;
+  const uint8_t *w = panel.steps, *q = tile.quads, *zeros = panel.zeros, *ahead = tile.ahead;
   const F16* scales = panel.scales;
   for (int64_t run = 0; run < job.runs; run++) {
     int64_t steps = min64(stepsOfRun, left);
+    for (int64_t i = 0; i < tile.aheadOfRun; i += kLine) __builtin_prefetch(ahead + i);
+    ahead += tile.aheadOfRun;
     const float* d = tile.scales + run * M;
     const int32_t* total = tile.sums + run * M;
     SLIPWAY_UNROLL
@@ -128,7 +136,8 @@ __attribute__((noinline)) void multiplyTile(const Job& job, const Panel& panel, 
           for (int m = 0; m < M; m++) sums[m][v] = mulInt(zero, spreadInt(-total[m]));
         }
       }
-      dotSteps<F, M, C>(sums, w + c * (kStepBytes / 2), q, steps);
+      if (kStream && c == 0) dotSteps<F, M, C, kStreamAhead>(sums, w, q, steps);
+      else dotSteps<F, M, C>(sums, w + c * (kStepBytes / 2), q, steps);
       SLIPWAY_UNROLL
       for (int v = 0; v < C; v++) {
         V scale = load(scales + (c + v) * kLanes);
@@ -152,21 +161,24 @@ __attribute__((noinline)) void multiplyTile(const Job& job, const Panel& panel, 
   }
 }
 
-template <Form F, int M = kDotRows<F>>
+template <Form F, bool kStream, int M = kDotRows<F>>
 SLIPWAY_INLINE void multiplyRows(const Job& job, const Panel& panel, const Tile& tile, int64_t rows, int64_t n) {
   if constexpr (M > 1) {
-    if (rows < M) return multiplyRows<F, M - 1>(job, panel, tile, rows, n);
+    if (rows < M) return multiplyRows<F, kStream, M - 1>(job, panel, tile, rows, n);
   }
-  multiplyTile<F, M>(job, panel, tile, n);
+  multiplyTile<F, kStream, M>(job, panel, tile, n);
 }
 
-template <Form F>
-void multiplyBlock(const Job& job, const Panel& panel, const Block& block, int64_t tiles, int64_t n) {
+// All tiles of a block by one panel. Meanwhile they fetch the `nextBytes` of the panel at `next`.
+template <Form F, bool kStream>
+void multiplyBlock(const Job& job, const Panel& panel, const Block& block, int64_t tiles, int64_t n,
+                   const uint8_t* next, int64_t nextBytes) {
+  int64_t ahead = kStream ? 0 : roundUp(nextBytes / (tiles * job.runs), kLine);
   for (int64_t t = 0; t < tiles; t++) {
     int64_t begin = tileRow(block.rows, tiles, t), rows = tileRow(block.rows, tiles, t + 1) - begin;
     Tile tile{block.quads + begin * block.bytesOfRow, block.scales + begin * job.runs, block.sums + begin * job.runs,
-              block.first + begin};
-    multiplyRows<F>(job, panel, tile, rows, n);
+              block.first + begin, next + t * job.runs * ahead, ahead};
+    multiplyRows<F, kStream>(job, panel, tile, rows, n);
   }
 }
 
@@ -212,14 +224,16 @@ void multiply(const Job& job, Context& context) {
   int64_t first = rows * part / splits, last = rows * (part + 1) / splits;
   int64_t panel = panels * column / columns, end = panels * (column + 1) / columns;
 
-  int64_t k = roundUp(job.x.cols, kStepK);
+  int64_t k = roundUp(job.x.cols, kStepK), panelBytes = k / kStepK * kStepBytes;
   Block block{nullptr, nullptr, nullptr, k / 4 * kQuadBytes<F>, first, last - first};
   int64_t most = kBlockBytes / block.bytesOfRow / kRows * kRows;
   most = min64(block.rows, most > kRows ? most : kRows);
-  // half bytes are spread once when several tiles use them
-  bool spread = F == Form::kNibbles && most > kRows;
-  int64_t sizes[] = {roundUp(most * block.bytesOfRow, 64), roundUp(most * job.runs * 4, 64), roundUp(most * job.runs * 4, 64),
-                     spread ? k * kPanel : 0, roomOf(job.words, 4), roomOf(job.scales, 2), roomOf(job.zeros, 1)};
+  bool spread = F == Form::kNibbles && (most + kRows - 1) / kRows >= kSpreadTiles;
+  int64_t perRun = roundUp(most * job.runs * 4, 64);
+  int64_t sizes[] = {roundUp(most * block.bytesOfRow, 64), perRun,
+                     perRun, spread ? k * kPanel : 0,
+                     roomOf(job.words, 4), roomOf(job.scales, 2),
+                     roomOf(job.zeros, 1)};
   int64_t total = 0;
   for (int64_t size : sizes) total += size;
   uint8_t* memory = (uint8_t*)context.scratch((size_t)total);
@@ -238,19 +252,21 @@ void multiply(const Job& job, Context& context) {
       Panel weights{panelOf(job.words, p, 4, room[4]), (const F16*)panelOf(job.scales, p, 2, room[5]),
                     job.zeros.data ? panelOf(job.zeros, p, 1, room[6]) : nullptr, job.scales.cols > 1 ? kPanel : 0,
                     job.zeros.cols > 1 ? kPanel : 0};
-      if constexpr (F == Form::kNibbles) {
-        if (tiles > 1) {
-          const uint8_t* from = weights.steps;
-          for (uint8_t* to = room[3]; to < room[3] + k * kPanel; to += 2 * kStepBytes, from += kStepBytes) {
-            spreadNibbles(from, to, to + kStepBytes);
-            spreadNibbles(from + 64, to + 64, to + kStepBytes + 64);
-          }
+      if (tiles == 1) {
+        multiplyBlock<F, true>(job, weights, block, tiles, p * kPanel, nullptr, 0);
+        continue;
+      }
+      const uint8_t* next = weights.steps + panelBytes;
+      int64_t nextBytes = job.words.layout == Layout::kPanel ? panelBytes : 0;
+      if constexpr (F == Form::kNibbles && kSpreadTiles < INT64_MAX) {
+        if (tiles >= kSpreadTiles) {
+          spreadNibbles(weights.steps, room[3], k / kStepK);
           weights.steps = room[3];
-          multiplyBlock<kSpreadForm>(job, weights, block, tiles, p * kPanel);
+          multiplyBlock<Form::kBytes, false>(job, weights, block, tiles, p * kPanel, next, nextBytes);
           continue;
         }
       }
-      multiplyBlock<F>(job, weights, block, tiles, p * kPanel);
+      multiplyBlock<F, false>(job, weights, block, tiles, p * kPanel, next, nextBytes);
     }
   }
 }
@@ -264,8 +280,10 @@ void quantizedLinear(const Step& step, Context& context) {
   Job job{t[0], t[1], t[2], t[3], t[5], (const float*)t[4].data, group, 0, bits};
   // larger sums of a run would not fit 32 bits
   constexpr int64_t kMaxGroup = 65536;
-  if ((bits != 4 && bits != 8) || group <= 0 || group % 8 != 0 || group > kMaxGroup) return context.fail(Code::kUnsupported);
-  if (job.x.rows == 0) return;
+  if ((bits != 4 && bits != 8) || group <= 0 || group % 8 != 0 || group > kMaxGroup)
+    return context.fail(Code::kUnsupported);
+  if (job.x.rows == 0 || job.out.cols == 0) return;
+  if (job.x.cols == 0) return context.fail(Code::kUnsupported);
   job.runs = (job.x.cols + group - 1) / group;
   return bits == 4 ? multiply<Form::kNibbles>(job, context) : multiply<Form::kBytes>(job, context);
 }

@@ -25,7 +25,8 @@ constexpr int kQuadBytes = 4;
 constexpr int kByteOffset = 0;
 template <Form F>
 constexpr int kDotRows = 6;
-constexpr Form kSpreadForm = Form::kBytes;
+// `vpdpbusd` shares a port with the shift that every tile would need
+constexpr int64_t kSpreadTiles = 3;
 template <int M>
 constexpr int kDotVectors = 2;
 
@@ -46,7 +47,7 @@ SLIPWAY_INLINE void dot(__m512i& sum, __m512i weights, __m512i quad) {
 }
 SLIPWAY_INLINE __m512i spreadQuad(const uint8_t* p) { return _mm512_set1_epi32(quadAt(p)); }
 
-template <Form F, int M, int C>
+template <Form F, int M, int C, int kAhead = 0>
 SLIPWAY_INLINE void dotSteps(I (&sums)[M][C], const uint8_t* w, const uint8_t* q, int64_t steps) {
   if constexpr (F == Form::kNibbles) {
     // two rows or fewer have too few sums to hide the latency of a product: their high halves get sums of their own
@@ -58,6 +59,7 @@ SLIPWAY_INLINE void dotSteps(I (&sums)[M][C], const uint8_t* w, const uint8_t* q
       for (int c = 0; c < C; c++) high[m][c] = _mm512_setzero_si512();
     }
     for (int64_t i = 0; i < steps; i++, w += kStepBytes, q += 8 * M) {
+      askAhead<kAhead>(w);
       __m512i weights[C];
       SLIPWAY_UNROLL
       for (int c = 0; c < C; c++) weights[c] = _mm512_and_si512(_mm512_loadu_si512(w + 64 * c), mask);
@@ -87,6 +89,7 @@ SLIPWAY_INLINE void dotSteps(I (&sums)[M][C], const uint8_t* w, const uint8_t* q
     }
   } else {
     for (int64_t i = 0; i < steps; i++, w += kStepBytes, q += 4 * M) {
+      askAhead<kAhead>(w);
       __m512i weights[C];
       SLIPWAY_UNROLL
       for (int c = 0; c < C; c++) weights[c] = _mm512_loadu_si512(w + 64 * c);
@@ -98,13 +101,6 @@ SLIPWAY_INLINE void dotSteps(I (&sums)[M][C], const uint8_t* w, const uint8_t* q
       }
     }
   }
-}
-
-// 64 bytes of half bytes as two times 64 bytes: the low halves, then the high ones.
-SLIPWAY_INLINE void spreadNibbles(const uint8_t* from, uint8_t* low, uint8_t* high) {
-  __m512i mask = _mm512_set1_epi8(15), both = _mm512_loadu_si512(from);
-  _mm512_storeu_si512(low, _mm512_and_si512(both, mask));
-  _mm512_storeu_si512(high, _mm512_and_si512(_mm512_srli_epi16(both, 4), mask));
 }
 
 }  // namespace slipway::SLIPWAY_TARGET

@@ -1,7 +1,7 @@
 // AVX2 and SSSE3: products of neighbouring bytes or 16-bit numbers, added in pairs.
 //
-// Half bytes: `maddubs` gives 16-bit sums of two products, at most 2 * 15 * 127 = 3810, so eight of them fit before they
-// are widened. Bytes would overflow 16 bits (2 * 255 * 127), so they are taken as even and odd 16-bit numbers.
+// Half bytes: `maddubs` gives 16-bit sums of two products, at most 2 * 15 * 127 = 3810, so eight of them fit before
+// they are widened. Bytes would overflow 16 bits (2 * 255 * 127), so they are taken as even and odd 16-bit numbers.
 #pragma once
 
 #include <immintrin.h>
@@ -51,7 +51,9 @@ SLIPWAY_INLINE I loadInt(const uint8_t* p) {
 SLIPWAY_INLINE V toFloat(I a) { return {_mm256_cvtepi32_ps(a.part[0]), _mm256_cvtepi32_ps(a.part[1])}; }
 SLIPWAY_INLINE I roundInt(V x) { return {{_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)}}; }
 #else
-SLIPWAY_INLINE I loadInt(const uint8_t* p) { SLIPWAY_EACH_PART(_mm_cvtepu8_epi32(_mm_cvtsi32_si128(quadAt(p + 4 * i)))); }
+SLIPWAY_INLINE I loadInt(const uint8_t* p) {
+  SLIPWAY_EACH_PART(_mm_cvtepu8_epi32(_mm_cvtsi32_si128(quadAt(p + 4 * i))));
+}
 SLIPWAY_INLINE V toFloat(I a) {
   V out;
   for (int i = 0; i < kParts; i++) out.q[i] = (F4)_mm_cvtepi32_ps(a.part[i]);
@@ -64,13 +66,14 @@ SLIPWAY_INLINE I roundInt(V x) { SLIPWAY_EACH_PART(_mm_cvtps_epi32((__m128)x.q[i
 template <Form F>
 constexpr int kQuadBytes = F == Form::kBytes ? 8 : 4;
 constexpr int kByteOffset = 0;
-constexpr Form kSpreadForm = Form::kSpread;
+// the multiplies of bytes take twice as long as those of half bytes
+constexpr int64_t kSpreadTiles = INT64_MAX;
 #if defined(__AVX2__)
-// six rows of 16-bit sums just fit; bytes hold two vectors of weights more
+// five rows just fit the registers and are slower
 template <Form F>
-constexpr int kDotRows = F == Form::kBytes ? 4 : 6;
+constexpr int kDotRows = 4;
 template <int M>
-constexpr int kDotVectors = M == 1 ? 2 : 1;
+constexpr int kDotVectors = M <= 2 ? 2 : 1;
 #else
 template <Form F>
 constexpr int kDotRows = 2;
@@ -109,34 +112,46 @@ SLIPWAY_INLINE Bits addPairs(Bits sum, Bits pairs) {
   return SLIPWAY_BITS(add_epi32)(sum, SLIPWAY_BITS(madd_epi16)(pairs, SLIPWAY_BITS(set1_epi16)(1)));
 }
 
-// Products with half bytes: a block of steps is added up in 16 bits, then widened.
-template <Form F, int M, int C>
-SLIPWAY_INLINE void dotHalfBytes(I (&sums)[M][C], const uint8_t* w, const uint8_t* q, int64_t steps) {
-  constexpr int kVectors = C * kParts, kQuads = kQuadsOfStep<F>;
-  for (int64_t done = 0; done < steps; done += 8 / kQuads) {
-    int64_t end = steps - done < 8 / kQuads ? steps - done : 8 / kQuads;
+// Adds products of pairs. As one piece of assembly it needs a single register for the product; the compiler's own order
+// needs several and leaves sums in memory.
+SLIPWAY_INLINE void dotPairs(Bits& sum, Bits weights, Bits quad) {
+#if defined(__AVX2__)
+  Bits product;
+  asm("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0" : "+x"(sum), "=&x"(product) : "x"(weights), "x"(quad));
+#else
+  sum = _mm_add_epi16(sum, _mm_maddubs_epi16(weights, quad));
+#endif
+}
+
+// A block of steps is added up in 16 bits, then widened.
+template <int M, int C, int kAhead>
+SLIPWAY_INLINE void dotNibbles(I (&sums)[M][C], const uint8_t* w, const uint8_t* q, int64_t steps) {
+  constexpr int kVectors = C * kParts;
+  constexpr int64_t kBlock = 4;
+  for (int64_t done = 0; done < steps; done += kBlock) {
+    int64_t end = steps - done < kBlock ? steps - done : kBlock;
     Bits pairs[M][kVectors];
     SLIPWAY_UNROLL
     for (int m = 0; m < M; m++) {
       SLIPWAY_UNROLL
       for (int c = 0; c < kVectors; c++) pairs[m][c] = Bits{};
     }
-    for (int64_t i = 0; i < end; i++, w += kStepBytes, q += 4 * kQuads * M) {
-      Bits weights[kQuads][kVectors];
+    for (int64_t i = 0; i < end; i++, w += kStepBytes, q += 8 * M) {
+      askAhead<kAhead>(w);
+      // loading twice costs less than holding both halves in registers
       SLIPWAY_UNROLL
-      for (int c = 0; c < kVectors; c++) {
-        Bits both = loadBits(w + c * sizeof(Bits));
-        if constexpr (kQuads == 2) weights[1][c] = highNibbles(both), both = lowNibbles(both);
-        weights[0][c] = both;
-      }
-      SLIPWAY_UNROLL
-      for (int h = 0; h < kQuads; h++) {
+      for (int h = 0; h < 2; h++) {
+        Bits weights[kVectors];
+        SLIPWAY_UNROLL
+        for (int c = 0; c < kVectors; c++) {
+          Bits both = loadBits(w + c * sizeof(Bits));
+          weights[c] = h ? highNibbles(both) : lowNibbles(both);
+        }
         SLIPWAY_UNROLL
         for (int m = 0; m < M; m++) {
           Bits quad = spreadQuad(q + 4 * (h * M + m));
           SLIPWAY_UNROLL
-          for (int c = 0; c < kVectors; c++)
-            pairs[m][c] = SLIPWAY_BITS(add_epi16)(pairs[m][c], SLIPWAY_BITS(maddubs_epi16)(weights[h][c], quad));
+          for (int c = 0; c < kVectors; c++) dotPairs(pairs[m][c], weights[c], quad);
         }
       }
     }
@@ -151,10 +166,11 @@ SLIPWAY_INLINE void dotHalfBytes(I (&sums)[M][C], const uint8_t* w, const uint8_
   }
 }
 
-template <int M, int C>
+template <int M, int C, int kAhead>
 SLIPWAY_INLINE void dotBytes(I (&sums)[M][C], const uint8_t* w, const uint8_t* q, int64_t steps) {
   constexpr int kVectors = C * kParts;
   for (int64_t i = 0; i < steps; i++, w += kStepBytes, q += 8 * M) {
+    askAhead<kAhead>(w);
     Bits even[kVectors], odd[kVectors];
     SLIPWAY_UNROLL
     for (int c = 0; c < kVectors; c++) {
@@ -175,19 +191,10 @@ SLIPWAY_INLINE void dotBytes(I (&sums)[M][C], const uint8_t* w, const uint8_t* q
   }
 }
 
-template <Form F, int M, int C>
+template <Form F, int M, int C, int kAhead = 0>
 SLIPWAY_INLINE void dotSteps(I (&sums)[M][C], const uint8_t* w, const uint8_t* q, int64_t steps) {
-  if constexpr (F == Form::kBytes) dotBytes<M, C>(sums, w, q, steps);
-  else dotHalfBytes<F, M, C>(sums, w, q, steps);
-}
-
-// 64 bytes of half bytes as two times 64 bytes: the low halves, then the high ones.
-SLIPWAY_INLINE void spreadNibbles(const uint8_t* from, uint8_t* low, uint8_t* high) {
-  for (int i = 0; i < 64; i += sizeof(Bits)) {
-    Bits both = loadBits(from + i), first = lowNibbles(both), second = highNibbles(both);
-    memcpy(low + i, &first, sizeof first);
-    memcpy(high + i, &second, sizeof second);
-  }
+  if constexpr (F == Form::kBytes) dotBytes<M, C, kAhead>(sums, w, q, steps);
+  else dotNibbles<M, C, kAhead>(sums, w, q, steps);
 }
 
 }  // namespace slipway::SLIPWAY_TARGET

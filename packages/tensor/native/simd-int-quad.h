@@ -15,7 +15,9 @@ struct I {
 SLIPWAY_INLINE I spreadInt(int32_t x) { SLIPWAY_EACH_INT((I4{x, x, x, x})); }
 SLIPWAY_INLINE I addInt(I a, I b) { SLIPWAY_EACH_INT(a.q[i] + b.q[i]); }
 SLIPWAY_INLINE I mulInt(I a, I b) { SLIPWAY_EACH_INT(a.q[i] * b.q[i]); }
-SLIPWAY_INLINE I loadInt(const uint8_t* p) { SLIPWAY_EACH_INT((I4{p[4 * i], p[4 * i + 1], p[4 * i + 2], p[4 * i + 3]})); }
+SLIPWAY_INLINE I loadInt(const uint8_t* p) {
+  SLIPWAY_EACH_INT((I4{p[4 * i], p[4 * i + 1], p[4 * i + 2], p[4 * i + 3]}));
+}
 SLIPWAY_INLINE V toFloat(I a) { SLIPWAY_EACH(__builtin_convertvector(a.q[i], F4)); }
 // adding 1.5 * 2^23 rounds to the nearest even integer and leaves it in the low bits
 SLIPWAY_INLINE I roundInt(V x) { SLIPWAY_EACH_INT((I4)(x.q[i] + spread(12582912.0f)) - 0x4b400000); }
@@ -29,7 +31,7 @@ SLIPWAY_INLINE void storeInt(int32_t* p, I a) { memcpy(p, &a, sizeof a); }
 
 template <Form F>
 constexpr int kQuadBytes = 4;
-constexpr Form kSpreadForm = Form::kSpread;
+constexpr int64_t kSpreadTiles = INT64_MAX;
 template <int M>
 constexpr int kDotVectors = 1;
 
@@ -51,9 +53,10 @@ SLIPWAY_INLINE void dotQuad(I& sum, const int8x16_t* weights, const uint8_t* qua
   for (int i = 0; i < 4; i++) sum.q[i] = (I4)vdotq_s32((int32x4_t)sum.q[i], weights[i], all);
 }
 
-template <Form F, int M, int C>
+template <Form F, int M, int C, int kAhead = 0>
 SLIPWAY_INLINE void dotSteps(I (&sums)[M][C], const uint8_t* w, const uint8_t* q, int64_t steps) {
   for (int64_t s = 0; s < steps; s++, w += kStepBytes, q += 4 * kQuadsOfStep<F> * M) {
+    askAhead<kAhead>(w);
     SLIPWAY_UNROLL
     for (int c = 0; c < C; c++) {
       int8x16_t first[4], second[4];
@@ -84,7 +87,7 @@ SLIPWAY_INLINE int32_t dotQuad(const uint8_t* weights, int shift, int mask, cons
   return sum;
 }
 
-template <Form F, int M, int C>
+template <Form F, int M, int C, int kAhead = 0>
 SLIPWAY_INLINE void dotSteps(I (&sums)[M][C], const uint8_t* w, const uint8_t* q, int64_t steps) {
   constexpr int kMask = F == Form::kBytes ? 255 : 15;
   for (int64_t s = 0; s < steps; s++, w += kStepBytes, q += 4 * kQuadsOfStep<F> * M)
@@ -96,10 +99,5 @@ SLIPWAY_INLINE void dotSteps(I (&sums)[M][C], const uint8_t* w, const uint8_t* q
       }
 }
 #endif
-
-// 64 bytes of half bytes as two times 64 bytes: the low halves, then the high ones.
-SLIPWAY_INLINE void spreadNibbles(const uint8_t* from, uint8_t* low, uint8_t* high) {
-  for (int i = 0; i < 64; i++) low[i] = from[i] & 15, high[i] = from[i] >> 4;
-}
 
 }  // namespace slipway::SLIPWAY_TARGET

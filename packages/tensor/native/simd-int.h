@@ -12,8 +12,8 @@ namespace slipway::SLIPWAY_TARGET {
 
 constexpr int64_t kStepBytes = 4 * kPanel;
 
-// What a step holds: eight k in half bytes, four k in bytes, or four k in bytes below 16 (half bytes that were spread).
-enum class Form { kNibbles, kBytes, kSpread };
+// What a step holds: eight k in half bytes, or four k in bytes.
+enum class Form { kNibbles, kBytes };
 
 template <Form F>
 constexpr int kQuadsOfStep = F == Form::kNibbles ? 2 : 1;
@@ -24,6 +24,14 @@ SLIPWAY_INLINE int32_t quadAt(const void* from) {
   return quad;
 }
 
+// Asks for the step that lies kAhead bytes further. The processor's own prefetching falls behind when there is
+// arithmetic between the loads.
+template <int kAhead>
+SLIPWAY_INLINE void askAhead(const uint8_t* w) {
+  if constexpr (kAhead > 0)
+    for (int64_t i = 0; i < kStepBytes; i += 64) __builtin_prefetch(w + kAhead + i);
+}
+
 }  // namespace slipway::SLIPWAY_TARGET
 
 // Each of these offers
@@ -31,9 +39,9 @@ SLIPWAY_INLINE int32_t quadAt(const void* from) {
 //   kDotRows<F>          rows of the largest tile
 //   kDotVectors<M>       vectors of columns that a tile of M rows takes at a time, 1 or 2
 //   kByteOffset          what kBytes takes off its weights: 128 where only signed products exist
-//   kSpreadForm          the form that half bytes are spread into
-//   storeQuads<F>(to, stride, q, count)  stores sixteen activations, or fewer quads
-//   dotSteps<F>(sums, w, q, steps)       adds the products of `steps` steps
+//   kSpreadTiles         from so many tiles on, half bytes are spread to bytes once for all of them
+//   storeQuads<F>(to, stride, q, count)           stores sixteen activations, or fewer quads
+//   dotSteps<F, M, C, kAhead>(sums, w, q, steps)  adds the products of `steps` steps, asking for weights ahead
 #if defined(__AVX512F__)
 #include "simd-int-avx512.h"
 #elif defined(__AVX2__) || defined(__SSSE3__)
@@ -41,3 +49,15 @@ SLIPWAY_INLINE int32_t quadAt(const void* from) {
 #else
 #include "simd-int-quad.h"
 #endif
+
+namespace slipway::SLIPWAY_TARGET {
+
+// Steps of half bytes as twice as many steps of bytes: of each the low halves, then the high ones.
+SLIPWAY_INLINE void spreadNibbles(const uint8_t* from, uint8_t* to, int64_t steps) {
+  for (int64_t s = 0; s < steps; s++, from += kStepBytes, to += 2 * kStepBytes) {
+    askAhead<2048>(from);
+    for (int64_t i = 0; i < kStepBytes; i++) to[i] = from[i] & 15, to[kStepBytes + i] = from[i] >> 4;
+  }
+}
+
+}  // namespace slipway::SLIPWAY_TARGET

@@ -2,13 +2,13 @@
 //
 //   g++ -std=c++20 -O3 -march=native -ffp-contract=off -Wno-psabi quantized.cc -o quantized -pthread && ./quantized [K]
 //
-// "shipped" is ../simd-int*.h as the op uses it; the others lost, and stay readable in versions.h. Two parts:
+// "shipped" is ../simd-int*.h as the op uses it; the others lost, and stay readable in versions-*.h. Two parts:
 //
-// - tiles: one panel of 32 columns that stays in the caches, 96 rows; the arithmetic alone, per core, in time that the
-//   thread really ran, so that other work on the machine disturbs little.
-// - streams: panels from memory, all threads, wall time; the share of the read bandwidth measured in the same round.
+// - tiles: one panel of 32 columns that stays in the caches, by 120 rows: the arithmetic alone, per core.
+// - streams: panels from memory, all threads, and the share of the read bandwidth measured in the same rounds.
 //
-// Figures are the best of several rounds; README.md has a table of them.
+// Time is what the threads really ran, so that other work on the machine disturbs little. Figures are the best of
+// several rounds; README.md has a table of them.
 #define SLIPWAY_TARGET lab
 #include <math.h>
 #include <pthread.h>
@@ -28,7 +28,7 @@ using namespace slipway::lab;
 
 namespace {
 
-constexpr int64_t kGroup = 128, kRows = 96;
+constexpr int64_t kGroup = 128, kRows = 120;
 
 double seconds(clockid_t clock) {
   timespec t;
@@ -77,15 +77,11 @@ std::vector<uint8_t> tiles(const Data& data, const Version& v) {
 }
 
 // The weights of one panel as the version wants them: packed, or half bytes spread to bytes.
-std::vector<uint8_t> panelFor(const Version& v, const uint8_t* packed, int64_t K) {
+void fillPanel(const Version& v, const uint8_t* packed, int64_t K, uint8_t* out) {
   int64_t bytes = K * 32;
-  std::vector<uint8_t> out(bytes + 64);
-  if (v.weights != kSpreadWeights) memcpy(out.data(), packed, (size_t)(v.bits == 4 ? bytes / 2 : bytes));
+  if (v.weights != kSpreadWeights) memcpy(out, packed, (size_t)(v.bits == 4 ? bytes / 2 : bytes));
   else
-    for (int64_t i = 0; i < bytes / 256; i++)
-      for (int half = 0; half < 2; half++)
-        spreadNibbles(packed + i * 128 + half * 64, &out[i * 256 + half * 64], &out[i * 256 + 128 + half * 64]);
-  return out;
+    spreadNibbles(packed, out, bytes / 2 / kStepBytes);
 }
 
 int weightAt(const uint8_t* packed, int bits, int64_t k, int64_t n) {
@@ -116,13 +112,13 @@ struct Hot {
   Call call;
   const uint8_t* quads;
   int64_t tileBytes, K;
-  double best[16];
+  double best[16], peaks[16];
 };
 
 void timeHot(void* argument, int thread) {
   Hot& hot = *(Hot*)argument;
   alignas(64) float out[32 * 32];
-  double best = 1e9;
+  double best = 1e9, before = peak(hot.version->bits);
   for (int round = 0; round < 60; round++) {
     double start = seconds(CLOCK_THREAD_CPUTIME_ID);
     for (int repeat = 0; repeat < 8; repeat++)
@@ -134,6 +130,7 @@ void timeHot(void* argument, int thread) {
       }
     best = std::min(best, seconds(CLOCK_THREAD_CPUTIME_ID) - start);
   }
+  hot.peaks[thread] = std::max(before, peak(hot.version->bits));
   hot.best[thread] = 8 * 2.0 * kRows * 32 * (double)hot.K / best * 1e-9;
 }
 
@@ -144,7 +141,18 @@ struct Cold {
   int64_t panels, panelBytes;
   int threads;
   float sink[16];
+  double rate[16];
 };
+
+void streamShare(void* argument, int thread);
+
+void timeStream(void* argument, int thread) {
+  Cold& cold = *(Cold*)argument;
+  double start = seconds(CLOCK_THREAD_CPUTIME_ID);
+  streamShare(argument, thread);
+  double bytes = (double)(cold.panels * cold.panelBytes) / cold.threads;
+  cold.rate[thread] = bytes / (seconds(CLOCK_THREAD_CPUTIME_ID) - start) * 1e-9;
+}
 
 void streamShare(void* argument, int thread) {
   Cold& cold = *(Cold*)argument;
@@ -164,9 +172,10 @@ void streamShare(void* argument, int thread) {
 }
 
 double streamRate(Cold& cold) {
-  double start = seconds(CLOCK_MONOTONIC);
-  run(cold.threads, streamShare, &cold);
-  return (double)(cold.panels * cold.panelBytes) / (seconds(CLOCK_MONOTONIC) - start) * 1e-9;
+  run(cold.threads, timeStream, &cold);
+  double sum = 0;
+  for (int i = 0; i < cold.threads; i++) sum += cold.rate[i];
+  return sum;
 }
 
 }  // namespace
@@ -176,27 +185,25 @@ int main(int argc, char** argv) {
   int threads = (int)std::min(16u, std::thread::hardware_concurrency());
   int64_t runs = K / kGroup;
   constexpr size_t kWeights = 256 << 20;
-  uint8_t* weights = hugePages(kWeights);
+  uint8_t *weights = hugePages(kWeights), *panel = hugePages((size_t)K * 32 + kStepBytes);
 
   Data data{K, {}, {}, {}, nullptr};
   std::vector<F16> scales(runs * 32);
   for (size_t i = 0; i < scales.size(); i++) scales[i].bits = (uint16_t)(0x1c00 + i * 37 % 1024);
   uint32_t state = 7;
-  for (int64_t i = 0; i < kRows * K; i++) state = state * 1664525 + 1013904223, data.q.push_back((int8_t)(int)((state >> 16) % 255 - 127));
-
-  Peak peaks[2];
-  printf("%s, %d threads, K %d, groups of %d\n", kMachine, threads, (int)K, (int)kGroup);
-  for (int bits : {4, 8}) {
-    peaks[bits / 8] = peak(bits);
-    printf("peak of integer products for %d bits, one core: %.0f GOP/s\n", bits, peaks[bits / 8].rate);
+  for (int64_t i = 0; i < kRows * K; i++) {
+    state = state * 1664525 + 1013904223;
+    data.q.push_back((int8_t)((int)((state >> 16) % 255) - 127));
   }
 
+  printf("%s, %d threads, K %d, groups of %d\n", kMachine, threads, (int)K, (int)kGroup);
   for (int part = 0; part < 2; part++) {
     printf(part == 0 ? "\ntiles in cache                                 GOP/s per core   %% of peak\n"
                      : "\nstreams from memory                            GB/s   %% of reading   GOP/s\n");
     for (const Version& v : versions()) {
       if (part == 1 && (v.weights == kSpreadWeights || v.rows > 8)) continue;
-      std::vector<uint8_t> quads = tiles(data, v), panel = panelFor(v, weights, K);
+      std::vector<uint8_t> quads = tiles(data, v);
+      fillPanel(v, weights, K, panel);
       std::vector<float> d(runs * v.rows), out(32 * 32);
       std::vector<int32_t> sums(runs * v.rows);
       for (int64_t i = 0; i < runs * v.rows; i++) {
@@ -204,24 +211,29 @@ int main(int argc, char** argv) {
         d[i] = 0.001f * (float)(i + 1);
         for (int64_t k = run * kGroup; k < (run + 1) * kGroup; k++) sums[i] += data.q[m * K + k];
       }
-      Call call{panel.data(), quads.data(), scales.data(), d.data(), sums.data(), out.data(), runs, kGroup};
+      Call call{panel, quads.data(), scales.data(), d.data(), sums.data(), out.data(), runs, kGroup};
       v.tile(call);
       double error = worstError(data, v, weights, call);
       const char* verdict = error < 1 ? "" : "  WRONG";
       if (part == 0) {
-        Hot hot{&v, call, quads.data(), K / 4 * v.quadBytes * v.rows, K, {}};
+        Hot hot{&v, call, quads.data(), K / 4 * v.quadBytes * v.rows, K, {}, {}};
         run(threads, timeHot, &hot);
         double best = *std::max_element(hot.best, hot.best + threads);
-        printf("%-46s %8.1f %12.0f%s\n", v.name, best, 100 * best / peaks[v.bits / 8].rate, verdict);
+        double peak = *std::max_element(hot.peaks, hot.peaks + threads);
+        printf("%-46s %8.1f %12.0f%s\n", v.name, best, 100 * best / peak, verdict);
         continue;
       }
       int64_t panelBytes = K * 32 * v.bits / 8;
-      Cold cold{&v, call, weights, (int64_t)kWeights / panelBytes, panelBytes, threads, {}};
+      Cold cold{&v, call, weights, (int64_t)kWeights / panelBytes, panelBytes, threads, {}, {}};
       Cold read = cold;
       read.version = nullptr;
       double best = 0, reads = 0;
-      for (int round = 0; round < 12; round++) reads = std::max(reads, streamRate(read)), best = std::max(best, streamRate(cold));
-      printf("%-46s %5.1f %10.0f %13.0f%s\n", v.name, best, 100 * best / reads, best * 2 * v.rows * 8 / v.bits, verdict);
+      for (int round = 0; round < 12; round++) {
+        reads = std::max(reads, streamRate(read));
+        best = std::max(best, streamRate(cold));
+      }
+      double products = best * 2 * v.rows * 8 / v.bits;
+      printf("%-46s %5.1f %10.0f %13.0f%s\n", v.name, best, 100 * best / reads, products, verdict);
     }
   }
   return 0;

@@ -28,12 +28,8 @@ struct Version {
   void (*tile)(const Call&);
 };
 
-struct Peak {
-  double rate;
-};
-
-// What surrounds the integer sums is the same for all: P::add<M, C>(sums, w, q, steps) adds a run.
-template <class P, int M, int C, int kBits>
+// What surrounds the integer sums is the same for all: P::add<M, C, kAhead>(sums, w, q, steps) adds a run.
+template <class P, int M, int C, int kBits, int kAhead = 0>
 void tileOf(const Call& call) {
   V acc[M][2];
   SLIPWAY_UNROLL
@@ -47,9 +43,11 @@ void tileOf(const Call& call) {
       SLIPWAY_UNROLL
       for (int m = 0; m < M; m++) {
         SLIPWAY_UNROLL
-        for (int v = 0; v < C; v++) sums[m][v] = spreadInt((P::kOffset - (1 << (kBits - 1))) * call.sums[run * M + m]);
+        for (int v = 0; v < C; v++)
+          sums[m][v] = spreadInt((P::kOffset - (1 << (kBits - 1))) * call.sums[run * M + m]);
       }
-      P::template add<M, C>(sums, w + c * 64, q, steps);
+      if (c == 0) P::template add<M, C, kAhead>(sums, w, q, steps);
+      else P::template add<M, C, 0>(sums, w + c * 64, q, steps);
       SLIPWAY_UNROLL
       for (int v = 0; v < C; v++) {
         V scale = load(call.scales + run * 32 + (c + v) * kLanes);
@@ -68,35 +66,20 @@ void tileOf(const Call& call) {
 // what the op uses
 template <Form F>
 struct Shipped {
-  static constexpr int kStepK = 4 * kQuadsOfStep<F>, kQuad = kQuadBytes<F>, kOffset = F == Form::kBytes ? kByteOffset : 0;
-  template <int M, int C>
+  static constexpr int kStepK = 4 * kQuadsOfStep<F>, kQuad = kQuadBytes<F>;
+  static constexpr int kOffset = F == Form::kBytes ? kByteOffset : 0;
+  template <int M, int C, int kAhead>
   SLIPWAY_INLINE void add(I (&sums)[M][C], const uint8_t* w, const uint8_t* q, int64_t steps) {
-    dotSteps<F, M, C>(sums, w, q, steps);
+    dotSteps<F, M, C, kAhead>(sums, w, q, steps);
   }
 };
 
-#if defined(__AVX512F__)
-constexpr const char* kMachine = "AVX-512 VNNI";
-#include "versions-avx512.h"
-#elif defined(__AVX2__)
-constexpr const char* kMachine = "AVX2";
-#include "versions-avx2.h"
-#endif
-
-// Reads everything in one sequential stream.
-static inline float readAll(const uint8_t* from, int64_t bytes) {
-  I a = spreadInt(0), b = a;
-  for (int64_t i = 0; i + 128 <= bytes; i += 128) {
-    I x, y;
-    memcpy(&x, from + i, 64);
-    memcpy(&y, from + i + 64, 64);
-    a = addInt(a, x), b = addInt(b, y);
-  }
-  int32_t lanes[kLanes];
-  storeInt(lanes, addInt(a, b));
-  return (float)lanes[0];
+template <class P, int kBits, Weights kWeights, int M, int C, int kAhead = 0>
+Version version(const char* name) {
+  return {name, kBits, kWeights, M, P::kQuad, tileOf<P, M, C, kBits, kAhead>};
 }
 
+// GOP/s of `body` by this thread, best of several.
 template <class F>
 double bestRate(double operations, F body) {
   double best = 0;
@@ -109,6 +92,25 @@ double bestRate(double operations, F body) {
     if (rate > best) best = rate;
   }
   return best;
+}
+
+#if defined(__AVX512F__)
+constexpr const char* kMachine = "AVX-512 VNNI";
+#include "versions-avx512.h"
+#elif defined(__AVX2__)
+constexpr const char* kMachine = "AVX2";
+#include "versions-avx2.h"
+#endif
+
+// Reads everything in one sequential stream; asking ahead makes this slower.
+inline float readAll(const uint8_t* bytes, int64_t count) {
+  const float* from = (const float*)bytes;
+  V a = zero(), b = a;
+  for (int64_t i = 0; i + 2 * kLanes <= count / 4; i += 2 * kLanes) {
+    a = max(a, load(from + i));
+    b = max(b, load(from + i + kLanes));
+  }
+  return maxLane(max(a, b));
 }
 
 }  // namespace slipway::lab
