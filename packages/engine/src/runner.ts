@@ -99,7 +99,14 @@ export class Runner {
       sequences: this.#ints(rows),
       slots: this.#ints(slots),
       blockTables: this.#device.tensor(tables, [chunks.length, width], 'i32'),
-      logitRows: logitRows.length > 0 ? this.#ints(logitRows) : undefined,
+      logits:
+        logitRows.length === 0
+          ? undefined
+          : {
+              rows: this.#ints(logitRows),
+              positions: this.#ints(logitRows.map((r) => positions[r]!)),
+              sequences: this.#ints(logitRows.map((r) => rows[r]!)),
+            },
     }
   }
 

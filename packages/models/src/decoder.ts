@@ -42,6 +42,9 @@ interface Layer {
   readonly window: number
 }
 
+/** Where rows stand, as attention needs it. */
+type Places = Pick<ModelBatch, 'blockTables' | 'sequences' | 'positions'>
+
 /** A pre-norm decoder with rotary grouped-query attention and SwiGLU: Llama, Qwen2, Qwen3 and their kin. */
 export function denseDecoder(
   device: Device,
@@ -85,16 +88,18 @@ export function denseDecoder(
   const frequencies = device.tensor(inverseFrequencies, [inverseFrequencies.length], 'f32')
   const eps = config.rmsNormEps
 
-  function attend(x: Tensor, layer: Layer, cache: KvCache, angles: Tensor, batch: ModelBatch): Tensor {
+  /** Stores keys and values of all rows, and gives their queries. */
+  function storeKeys(x: Tensor, layer: Layer, cache: KvCache, angles: Tensor, slots: Tensor): Tensor {
     const qkv = project(rmsNorm(x, layer.inputNorm, eps), layer.qkv)
-    let q = columns(qkv, 0, qWidth)
-    let k = columns(qkv, qWidth, qWidth + kvWidth)
+    const k = columns(qkv, qWidth, qWidth + kvWidth)
     const v = columns(qkv, qWidth + kvWidth, qWidth + 2 * kvWidth)
-    if (layer.qNorm) q = rmsNorm(q, layer.qNorm, eps)
-    if (layer.kNorm) k = rmsNorm(k, layer.kNorm, eps)
-    kvWrite(cache, rope(k, angles, headDim), v, batch.slots)
-    const mixed = attention(rope(q, angles, headDim), cache, {
-      ...batch,
+    kvWrite(cache, rope(layer.kNorm ? rmsNorm(k, layer.kNorm, eps) : k, angles, headDim), v, slots)
+    return columns(qkv, 0, qWidth)
+  }
+
+  function attend(q: Tensor, layer: Layer, cache: KvCache, angles: Tensor, at: Places): Tensor {
+    const mixed = attention(rope(layer.qNorm ? rmsNorm(q, layer.qNorm, eps) : q, angles, headDim), cache, {
+      ...at,
       numHeads: config.numHeads,
       numKvHeads: config.numKvHeads,
       scale: headDim ** -0.5,
@@ -108,14 +113,24 @@ export function denseDecoder(
     kvWidth,
     numParameters: weights.numParameters,
     forward(batch, caches) {
-      const angles = ropeTable(batch.positions, frequencies, attentionScale)
+      let angles = ropeTable(batch.positions, frequencies, attentionScale)
+      let at: Places = batch
       let x = embedding(embed, batch.ids)
       for (const [i, layer] of layers.entries()) {
-        x = add(x, attend(x, layer, caches[i]!, angles, batch))
+        let q = storeKeys(x, layer, caches[i]!, angles, batch.slots)
+        if (i === layers.length - 1) {
+          // after the last keys only the rows that are asked for go on
+          if (!batch.logits) return undefined
+          const { rows, ...places } = batch.logits
+          at = { ...places, blockTables: batch.blockTables }
+          x = selectRows(x, rows)
+          q = selectRows(q, rows)
+          angles = selectRows(angles, rows)
+        }
+        x = add(x, attend(q, layer, caches[i]!, angles, at))
         x = add(x, project(siluMul(project(rmsNorm(x, layer.postNorm, eps), layer.gateUp)), layer.down))
       }
-      if (!batch.logitRows) return undefined
-      return linear(rmsNorm(selectRows(x, batch.logitRows), norm, eps), head)
+      return linear(rmsNorm(x, norm, eps), head)
     },
   }
 }

@@ -13,8 +13,15 @@ export interface ModelBatch {
   readonly slots: Tensor
   /** Blocks of each sequence in order [S, B]. */
   readonly blockTables: Tensor
-  /** Rows whose next-token logits are wanted [L]; undefined: none. */
-  readonly logitRows: Tensor | undefined
+  /** Rows whose next-token logits are wanted; undefined: none. */
+  readonly logits: LogitRows | undefined
+}
+
+/** L rows of a step, with what the last layer needs to go on with them alone. All [L], i32. */
+export interface LogitRows {
+  readonly rows: Tensor
+  readonly positions: Tensor
+  readonly sequences: Tensor
 }
 
 /** A loaded model. It owns its weights; the caches belong to the engine. */

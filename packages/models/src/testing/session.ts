@@ -29,6 +29,7 @@ export class TestSession {
     const positions = ids.map((_, i) => this.#length + i)
     // blocks in reverse order: where they lie must not matter
     const blocks = Array.from({ length: this.#numBlocks }, (_, i) => this.#numBlocks - 1 - i)
+    const wanted = rows === 'all' ? ids.map((_, i) => i) : [ids.length - 1]
     const logits = this.#model.forward(
       {
         ids: ints(ids),
@@ -36,7 +37,11 @@ export class TestSession {
         sequences: ints(ids.map(() => 0)),
         slots: ints(positions.map((p) => blocks[Math.floor(p / blockSize)]! * blockSize + (p % blockSize))),
         blockTables: ints(blocks, [1, blocks.length]),
-        logitRows: ints(rows === 'all' ? ids.map((_, i) => i) : [ids.length - 1]),
+        logits: {
+          rows: ints(wanted),
+          positions: ints(wanted.map((i) => positions[i]!)),
+          sequences: ints(wanted.map(() => 0)),
+        },
       },
       this.#caches,
     )!
