@@ -29,6 +29,7 @@ export async function loadEngine(
   const model = await loadModel(checkpoint, device, {
     dtype,
     quantization: options.quantization,
+    headQuantization: options.headQuantization,
     onProgress: (done, total) => onProgress({ stage: 'weights', done, total }),
   })
   checkpoint.close()
@@ -48,6 +49,7 @@ export async function loadEngine(
     device: device.name,
     dtype: floatNames[dtype],
     quantization: options.quantization ?? null,
+    headQuantization: options.headQuantization ?? null,
     kvCacheDtype: floatNames[kvDtype],
     blockSize: options.blockSize,
     numBlocks: plan.numBlocks,

@@ -18,6 +18,10 @@ export const engineOptionsSchema = z.strictObject({
     .enum(['wint8', 'wint4'])
     .optional()
     .describe('quantise the linear layers while loading: int8 per output, or int4 in groups of 128'),
+  headQuantization: z
+    .enum(['wint8', 'wint4'])
+    .optional()
+    .describe('quantise the vocabulary matrix too; without it, it keeps its dtype'),
   kvCacheDtype: z
     .enum(floatTypes)
     .default('auto')

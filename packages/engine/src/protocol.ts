@@ -15,6 +15,7 @@ export interface ModelInfo {
   readonly device: string
   readonly dtype: string
   readonly quantization: string | null
+  readonly headQuantization: string | null
   readonly kvCacheDtype: string
   readonly blockSize: number
   readonly numBlocks: number

@@ -5,7 +5,6 @@ import {
   columns,
   embedding,
   kvWrite,
-  linear,
   rmsNorm,
   rope,
   ropeTable,
@@ -81,7 +80,9 @@ export function denseDecoder(
   })
   const norm = weights.vector('model.norm.weight', hiddenSize)
   const isTied = config.tieWordEmbeddings ?? !weights.has('lm_head.weight')
-  const head = isTied ? embed : weights.matrix('lm_head.weight', vocabSize, hiddenSize)
+  const head = isTied
+    ? weights.head('model.embed_tokens', vocabSize, hiddenSize, embed)
+    : weights.head('lm_head', vocabSize, hiddenSize, undefined)
   weights.finish([/rotary_emb\.inv_freq$/, ...(isTied ? [/^lm_head\.weight$/] : [])])
 
   const { inverseFrequencies, attentionScale } = ropeInverseFrequencies(config)
@@ -130,7 +131,7 @@ export function denseDecoder(
         x = add(x, attend(q, layer, caches[i]!, angles, at))
         x = add(x, project(siluMul(project(rmsNorm(x, layer.postNorm, eps), layer.gateUp)), layer.down))
       }
-      return linear(rmsNorm(x, norm, eps), head)
+      return project(rmsNorm(x, norm, eps), head)
     },
   }
 }

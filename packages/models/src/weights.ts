@@ -28,6 +28,8 @@ export interface WeightOptions {
   readonly dtype: 'f32' | 'bf16' | 'f16'
   /** Linear layers as integers with scales: wint8 one per output, wint4 one per group of up to 128 inputs. */
   readonly quantization: Quantization | undefined
+  /** The same for the vocabulary matrix, which is otherwise kept in `dtype`. */
+  readonly headQuantization?: Quantization | undefined
   readonly onProgress?: ((loadedBytes: number, totalBytes: number) => void) | undefined
 }
 
@@ -68,14 +70,31 @@ export class Weights {
    * wide over `cols` inputs. Names are module names: `.weight` and `.bias` are added.
    */
   linear(modules: readonly string[], sizes: readonly number[], cols: number, hasBias: boolean): Projection {
+    return this.#projection(modules, sizes, cols, hasBias, this.#options.quantization)
+  }
+
+  /** The vocabulary matrix [rows, cols]; a tied one is that of `embedding` unless it is rounded on its own. */
+  head(module: string, rows: number, cols: number, embedding: LinearWeight | undefined): Projection {
+    const { headQuantization } = this.#options
+    if (embedding && headQuantization === undefined) return embedding
+    return this.#projection([module], [rows], cols, false, headQuantization)
+  }
+
+  #projection(
+    modules: readonly string[],
+    sizes: readonly number[],
+    cols: number,
+    hasBias: boolean,
+    quantization: Quantization | undefined,
+  ): Projection {
     const rows = sizes.reduce((a, b) => a + b, 0)
     const parts = modules.map((name, i) => this.#take(`${name}.weight`, [sizes[i]!, cols]))
     const bias = hasBias ? { bias: this.#bias(modules, sizes) } : {}
-    if (this.#options.quantization === undefined) {
+    if (quantization === undefined) {
       const bytes = parts.map((part) => convertFloats(part.bytes, part.dtype, this.#options.dtype))
       return { weight: this.#device.weight('linear', bytes, [rows, cols], this.#options.dtype), ...bias }
     }
-    return { ...this.#quantized(parts, sizes, rows, cols), ...bias }
+    return { ...this.#quantized(parts, sizes, rows, cols, quantization), ...bias }
   }
 
   #quantized(
@@ -83,8 +102,9 @@ export class Weights {
     sizes: readonly number[],
     rows: number,
     cols: number,
+    quantization: Quantization,
   ): QuantizedWeight {
-    const bits = this.#options.quantization === 'wint4' ? 4 : 8
+    const bits = quantization === 'wint4' ? 4 : 8
     const group = groupOf(cols)
     // one scale per output is a single group as wide as the layer
     const scaleGroup = bits === 4 ? group : cols
@@ -126,9 +146,12 @@ export class Weights {
       throw new SlipwayError('unsupported', `tensor ${name} is stored as ${info.dtype}, not as a float type`, {
         tensor: name,
       })
+    // a tied head that is rounded on its own takes the embedding a second time
+    if (!this.#taken.has(name)) {
+      this.#loadedBytes += info.byteLength
+      this.numParameters += shape.reduce((a, b) => a * b, 1)
+    }
     this.#taken.add(name)
-    this.#loadedBytes += info.byteLength
-    this.numParameters += shape.reduce((a, b) => a * b, 1)
     this.#options.onProgress?.(this.#loadedBytes, this.#source.totalBytes)
     return { bytes: this.#source.bytes(name), dtype: info.dtype }
   }

@@ -66,8 +66,8 @@ export function requireModel(context: ServerContext, name: string): void {
 
 /** Changes when the same request and seed may give another answer. */
 export function systemFingerprint({ llm }: ServerContext): string {
-  const { architecture, numParameters, dtype, quantization, kvCacheDtype, device } = llm.info
-  const parts = [version, architecture, numParameters, dtype, quantization, kvCacheDtype, device]
+  const { architecture, numParameters, dtype, quantization, headQuantization, kvCacheDtype, device } = llm.info
+  const parts = [version, architecture, numParameters, dtype, quantization, headQuantization, kvCacheDtype, device]
   return `fp_${createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 10)}`
 }
 
