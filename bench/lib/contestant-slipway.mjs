@@ -1,0 +1,38 @@
+// @ts-check
+import { LLM } from 'slipway'
+import { roundingOf } from './rounding.mjs'
+
+/** @typedef {import('./child.mjs').Runner} Runner */
+
+/**
+ * Our side: the offline API as any user calls it.
+ *
+ * @param {import('./child.mjs').Settings} settings
+ * @returns {Promise<Runner>}
+ */
+export async function open({ model, threads, quantization, context, sequences, batchTokens }) {
+  const llm = await LLM.load(model, {
+    device: 'cpu',
+    threads,
+    maxModelLen: context,
+    maxNumSeqs: sequences,
+    maxNumBatchedTokens: batchTokens,
+    ...roundingOf(quantization),
+  })
+  const { device, dtype, kvCacheDtype, numParameters } = llm.info
+  return {
+    info: { device, dtype, kvCacheDtype, numParameters },
+    run(prompts, tokens) {
+      const start = performance.now()
+      return Promise.all(
+        prompts.map(async (prompt) => {
+          const times = []
+          const params = { temperature: 0, maxTokens: tokens, ignoreEos: true }
+          for await (const event of llm.submit(prompt, params))
+            if (event.type === 'delta') for (const _ of event.tokenIds) times.push(performance.now() - start)
+          return times
+        }),
+      )
+    },
+  }
+}

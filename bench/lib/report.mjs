@@ -1,0 +1,98 @@
+// @ts-check
+import { mkdir, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
+
+/** @typedef {import('./harness.mjs').Result} Result */
+/** @typedef {import('./harness.mjs').CaseResult} CaseResult */
+
+/** From this share of all cores on, other processes spoil a measurement: kernels wait for each other all the time. */
+export const disturbed = 0.03
+
+/** Three figures that count. @param {number} value */
+export function figure(value) {
+  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)
+}
+
+/**
+ * @param {number} round
+ * @param {string} label
+ * @param {string} unit
+ * @param {readonly { name: string }[]} contestants
+ * @param {readonly number[][]} values
+ * @param {{ bandwidth: number }} speed
+ * @param {readonly number[]} others
+ */
+export function printRound(round, label, unit, contestants, values, speed, others) {
+  const parts = contestants.map(({ name }, i) => `${name} ${figure(values[i].at(-1) ?? NaN)} ${unit}`)
+  const most = Math.max(...others)
+  if (most > disturbed) parts.push(`disturbed: other processes took ${percent(most)}`)
+  console.log([`round ${round}`, label, ...parts, `reads ${figure(speed.bandwidth)} GB/s`].join('  '))
+}
+
+/** @param {number} share */
+const percent = (share) => `${(100 * share).toFixed(0)} %`
+
+/** Header and rows of the table that terminal and document show. @param {Result} result */
+export function tableOf({ bench, unit, speed, contestants, cases }) {
+  const names = contestants.map(({ name }) => name)
+  const [ours, ...peers] = names
+  const streams = bench === 'decode' || bench === 'depth'
+  const relates = bench === 'batch' || bench === 'depth'
+  const header = [
+    '',
+    ...names.map((name) => `${name}, ${unit}`),
+    ...peers.map((name) => `against ${name}`),
+    ...(relates ? names.map((name) => `${name}, of the first row`) : []),
+    ...(streams ? names.map((name) => `${name}, GB/s (of reading)`) : []),
+  ]
+  const cell = (/** @type {number | undefined} */ value, /** @type {(value: number) => string} */ show) =>
+    value === undefined ? '-' : show(value)
+  const rows = cases.map(({ label, medians, ratios, bytesPerToken }) => [
+    label,
+    ...names.map((name) => cell(medians[name], figure)),
+    ...peers.map((name) => cell(ratios[name], (ratio) => `${ratio.toFixed(2)}x`)),
+    ...(relates ? names.map((name) => cell(medians[name], (m) => `${(m / cases[0].medians[name]).toFixed(2)}x`)) : []),
+    ...(streams
+      ? names.map((name) =>
+          cell(medians[name], (rate) => {
+            const gigabytes = (rate * bytesPerToken[name]) / 1e9
+            return `${figure(gigabytes)} (${percent(gigabytes / speed.bandwidth)})`
+          }),
+        )
+      : []),
+  ])
+  return { header, rows, ours }
+}
+
+/** @param {Result} result */
+export function titleOf({ bench, shape, quantization, threads, rounds }) {
+  return `${bench}, shape ${shape}, ours ${quantization}, ${threads} threads, medians of ${rounds} rounds`
+}
+
+/** @param {Result} result */
+export function notesOf({ machine, speed, others, contestants, cases }) {
+  const { processor, cores, isa, memoryGiB, hugePages, system, node, date } = machine
+  const bytes = contestants.map(({ name }) => `${name} ${figure(cases[0].bytesPerToken[name] / 1e6)} MB`)
+  const versions = contestants.slice(1).map(({ name, info }) => `${name} ${info['version'] ?? ''}`)
+  return [
+    `${processor}, ${cores} cores, ${isa}, ${memoryGiB} GiB, huge pages ${hugePages}, ${system}, Node ${node}, ${date}`,
+    `reads ${figure(speed.bandwidth)} GB/s, f32 peak ${figure(speed.peak)} GFLOP/s, both with all threads`,
+    `other processes took ${percent(others)} of all cores meanwhile`,
+    `bytes read for a token: ${bytes.join(', ')}`,
+    ...(versions.length > 0 ? [`peers: ${versions.join(', ')}`] : []),
+  ]
+}
+
+/** @param {Result} result */
+export function printSummary(result) {
+  const { header, rows } = tableOf(result)
+  const widths = header.map((_, i) => Math.max(...[header, ...rows].map((row) => row[i].length)))
+  const line = (/** @type {readonly string[]} */ row) => row.map((text, i) => text.padStart(widths[i])).join('  ')
+  console.log(['', titleOf(result), ...notesOf(result), '', line(header), ...rows.map(line)].join('\n'))
+}
+
+/** @param {string} file @param {Result} result */
+export async function writeJson(file, result) {
+  await mkdir(dirname(file), { recursive: true })
+  await writeFile(file, `${JSON.stringify(result, undefined, 2)}\n`)
+}
