@@ -11,6 +11,6 @@ export type {
   Usage,
 } from './outputs.ts'
 export { resolveParams, type ResolvedParams, type SamplingParams } from './sampling-params.ts'
-export { engineOptionsSchema, memoryBytes, resolveEngineOptions, type EngineOptions } from './options.ts'
+export { engineOptionsSchema, memoryBytes, parseOptions, resolveEngineOptions, type EngineOptions } from './options.ts'
 export type { EngineStats } from './engine.ts'
 export type { LoadProgress, ModelInfo } from './protocol.ts'

@@ -42,7 +42,12 @@ export type EngineOptions = z.input<typeof engineOptionsSchema>
 export type ResolvedEngineOptions = z.output<typeof engineOptionsSchema>
 
 export function resolveEngineOptions(options: EngineOptions): ResolvedEngineOptions {
-  const parsed = engineOptionsSchema.safeParse(options)
+  return parseOptions(engineOptionsSchema, options)
+}
+
+/** Options with their defaults; a `request` error names the first one at fault. */
+export function parseOptions<S extends z.ZodType>(schema: S, options: unknown): z.output<S> {
+  const parsed = schema.safeParse(options)
   if (parsed.success) return parsed.data
   const issue = parsed.error.issues[0]!
   const name = issue.path.join('.') || ('keys' in issue ? issue.keys.join(', ') : 'options')

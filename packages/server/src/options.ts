@@ -1,4 +1,4 @@
-import { SlipwayError } from '@slipway/tensor'
+import { parseOptions } from '@slipway/engine'
 import { z } from 'zod'
 
 /** Server settings, named as vLLM names them where it has them; the command line can derive its flags from this. */
@@ -34,9 +34,5 @@ export interface ServerOptions extends ServerSettings {
 }
 
 export function resolveServerOptions(options: ServerSettings): ResolvedServerOptions {
-  const parsed = serverOptionsSchema.safeParse(options)
-  if (parsed.success) return parsed.data
-  const issue = parsed.error.issues[0]!
-  const name = issue.path.join('.') || ('keys' in issue ? issue.keys.join(', ') : 'options')
-  throw new SlipwayError('request', `option ${name}: ${issue.message}`, { param: name })
+  return parseOptions(serverOptionsSchema, options)
 }

@@ -70,10 +70,10 @@ export function f32ToF16(value: number): number {
   return sign | (exponent === -14 ? scaled : ((exponent + 14) << 10) + scaled)
 }
 
-function roundTiesToEven(x: number): number {
+/** The nearest integer; of two equally near ones the even one (IEEE 754's default). */
+export function roundTiesToEven(x: number): number {
   const floor = Math.floor(x)
-  const rest = x - floor
-  if (rest !== 0.5) return Math.round(x)
+  if (x - floor !== 0.5) return Math.round(x)
   return floor % 2 === 0 ? floor : floor + 1
 }
 

@@ -1,3 +1,4 @@
+import { roundTiesToEven } from '../dtype.ts'
 import { expectInput, expectShape, type Op } from '../op.ts'
 import { byteLengthOf, rowsOf, type Tensor } from '../tensor.ts'
 import { CaseRandom } from './random.ts'
@@ -129,12 +130,6 @@ function quantizeRun(row: Float64Array, start: number, end: number): { values: n
   const max = run.reduce((a, b) => Math.max(a, Math.abs(b)), 0)
   const factor = max < tiny ? 0 : Math.fround(127 / max)
   return { values: run.map((x) => roundTiesToEven(Math.fround(x * factor))), scale: Math.fround(max / 127) }
-}
-
-function roundTiesToEven(x: number): number {
-  const floor = Math.floor(x)
-  if (x - floor !== 0.5) return Math.round(x)
-  return floor % 2 === 0 ? floor : floor + 1
 }
 
 /** The unsigned values of a row of words, in the order of k. */
