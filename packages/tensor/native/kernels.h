@@ -17,6 +17,10 @@ class Context {
   int threads() const { return pool_.threads(); }
   // 64-byte aligned memory of this thread; null (and a reported fault) when there is none.
   void* scratch(size_t bytes);
+  // Memory of all threads, as large as the op's `workspace` asked, contents undefined when the step begins.
+  void* shared() const { return pool_.shared(); }
+  // Between the phases of an op. All threads must come, also one that has met a fault.
+  void barrier() { pool_.barrier(); }
   // Remembers the first fault of the run; the kernel then returns.
   void fail(Code code, int64_t value = 0);
 
@@ -29,6 +33,8 @@ class Context {
 };
 
 using Kernel = void (*)(const Step&, Context&);
+// Bytes of shared memory that a step needs on so many threads; it may be 0. Must bear malformed steps.
+using Workspace = size_t (*)(const Step&, int threads);
 
 // Rows [first, last) of a weight [N, K] as they lie in memory, to be copied into panels.
 struct PackJob {
@@ -41,6 +47,7 @@ struct PackJob {
 struct Kernels {
   const char* name;
   Kernel ops[kNumOps];
+  Workspace workspaces[kNumOps];  // null: the op shares nothing
   void (*pack)(const PackJob&, int64_t firstPanel, int64_t lastPanel);
   // Reads all of the memory; the value only keeps the loads alive.
   float (*readAll)(const float* from, int64_t count);

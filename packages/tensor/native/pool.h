@@ -35,6 +35,9 @@ class Pool {
   // To be called by all threads inside a task: none goes on before all have come.
   void barrier();
   Scratch& scratch(int thread) { return scratch_[thread]; }
+  // Memory of all threads; it may grow only between tasks. False when there is none.
+  bool reserveShared(size_t bytes) { return (shared_ = bytes ? sharedMemory_.take(bytes) : nullptr) || !bytes; }
+  void* shared() const { return shared_; }
 
  private:
   explicit Pool(int threads) : threads_(threads) {}
@@ -46,6 +49,8 @@ class Pool {
   int started_ = 1;
   pthread_t* handles_ = nullptr;
   Scratch* scratch_ = nullptr;
+  Scratch sharedMemory_;
+  void* shared_ = nullptr;
   Task task_ = nullptr;
   void* context_ = nullptr;
   bool closing_ = false;

@@ -48,19 +48,35 @@ void walk(void* argument, int thread) {
   Context context(run.pool, thread, &run.failure.code);
   Step step;
   double last = 0;
+  bool sharing = false;  // the shared memory may still be read by a step since the last barrier
   for (const double* at = run.words; at < run.end; context.step++) {
     if (!decodeStep(&at, run.end, &step)) {
       // every thread stops here, so no barrier is left waiting
       context.fail(Code::kMalformed);
       return;
     }
-    if (step.barrier || run.times.seconds) run.pool.barrier();
+    bool shares = run.kernels.workspaces[(int)step.op] != nullptr;
+    bool barrier = step.barrier || run.times.seconds || (sharing && shares);
+    if (barrier) run.pool.barrier();
+    sharing = shares || (sharing && !barrier);
     if (run.times.seconds && thread == 0) noteTime(run.times, context.step - 1, &last);
     if (__atomic_load_n(&run.failure.code, __ATOMIC_RELAXED) == 0) run.kernels.ops[(int)step.op](step, context);
   }
   if (!run.times.seconds) return;
   run.pool.barrier();
   if (thread == 0) noteTime(run.times, context.step - 1, &last);
+}
+
+// The most that any step wants to share. Malformed steps are reported by the walk.
+size_t workspaceOf(const Run& run) {
+  size_t most = 0;
+  Step step;
+  for (const double* at = run.words; at < run.end && decodeStep(&at, run.end, &step);) {
+    Workspace workspace = run.kernels.workspaces[(int)step.op];
+    size_t bytes = workspace ? workspace(step, run.pool.threads()) : 0;
+    if (bytes > most) most = bytes;
+  }
+  return most;
 }
 
 struct Pack {
@@ -101,6 +117,8 @@ void computeShare(void* argument, int) {
 
 Failure runProgram(Pool& pool, const Kernels& kernels, const double* words, int64_t count, Times times) {
   Run run{pool, kernels, words, words + count, times, {0, 0, 0}};
+  size_t bytes = workspaceOf(run);
+  if (!pool.reserveShared(bytes)) return {(int64_t)Code::kOutOfMemory, 0, (int64_t)bytes};
   pool.run(walk, &run);
   return run.failure;
 }

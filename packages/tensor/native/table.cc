@@ -11,6 +11,7 @@ const Kernels kKernels = {
     SLIPWAY_TEXT(SLIPWAY_TARGET),
     {embedding, rmsNorm, linear, ropeTable, rope, kvWrite, attention, siluMul, add, adjustLogits, sample, argmax,
      logprobs, quantizedLinear},
+    {},
     pack,
     readAll,
     multiplyAdds,
