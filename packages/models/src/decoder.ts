@@ -1,6 +1,5 @@
 import { ropeInverseFrequencies, type ModelConfig } from '@slipway/checkpoint'
 import {
-  add,
   attention,
   columns,
   embedding,
@@ -9,7 +8,6 @@ import {
   rope,
   ropeTable,
   selectRows,
-  siluMul,
   SlipwayError,
   type Device,
   type KvCache,
@@ -91,14 +89,15 @@ export function denseDecoder(
 
   /** Stores keys and values of all rows, and gives their queries. */
   function storeKeys(x: Tensor, layer: Layer, cache: KvCache, angles: Tensor, slots: Tensor): Tensor {
-    const qkv = project(rmsNorm(x, layer.inputNorm, eps), layer.qkv)
+    const qkv = project(x, layer.qkv, { norm: { weight: layer.inputNorm, eps } })
     const k = columns(qkv, qWidth, qWidth + kvWidth)
     const v = columns(qkv, qWidth + kvWidth, qWidth + 2 * kvWidth)
     kvWrite(cache, rope(layer.kNorm ? rmsNorm(k, layer.kNorm, eps) : k, angles, headDim), v, slots)
     return columns(qkv, 0, qWidth)
   }
 
-  function attend(q: Tensor, layer: Layer, cache: KvCache, angles: Tensor, at: Places): Tensor {
+  /** Attention and its output projection, added to x. */
+  function attend(x: Tensor, q: Tensor, layer: Layer, cache: KvCache, angles: Tensor, at: Places): Tensor {
     const mixed = attention(rope(layer.qNorm ? rmsNorm(q, layer.qNorm, eps) : q, angles, headDim), cache, {
       ...at,
       numHeads: config.numHeads,
@@ -106,7 +105,7 @@ export function denseDecoder(
       scale: headDim ** -0.5,
       window: layer.window,
     })
-    return project(mixed, layer.output)
+    return project(mixed, layer.output, { residual: x })
   }
 
   return {
@@ -128,10 +127,11 @@ export function denseDecoder(
           q = selectRows(q, rows)
           angles = selectRows(angles, rows)
         }
-        x = add(x, attend(q, layer, caches[i]!, angles, at))
-        x = add(x, project(siluMul(project(rmsNorm(x, layer.postNorm, eps), layer.gateUp)), layer.down))
+        x = attend(x, q, layer, caches[i]!, angles, at)
+        const gateUp = project(x, layer.gateUp, { norm: { weight: layer.postNorm, eps } })
+        x = project(gateUp, layer.down, { siluMul: true, residual: x })
       }
-      return project(rmsNorm(x, norm, eps), head)
+      return project(x, head, { norm: { weight: norm, eps } })
     },
   }
 }

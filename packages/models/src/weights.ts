@@ -7,6 +7,7 @@ import {
   viewAs,
   type Device,
   type DType,
+  type Fusion,
   type LinearWeight,
   type QuantizedWeight,
   type Tensor,
@@ -19,8 +20,8 @@ export type Quantization = 'wint8' | 'wint4'
 export type Projection = LinearWeight | QuantizedWeight
 
 /** Applies a linear layer: [R, K] -> [R, N]. */
-export function project(x: Tensor, weight: Projection): Tensor {
-  return 'words' in weight ? quantizedLinear(x, weight) : linear(x, weight)
+export function project(x: Tensor, weight: Projection, fusion: Fusion = {}): Tensor {
+  return 'words' in weight ? quantizedLinear(x, weight, fusion) : linear(x, weight, fusion)
 }
 
 export interface WeightOptions {

@@ -1,7 +1,7 @@
 // Matrix product over packed weights. A panel holds 32 output columns as [K][32], so one vector of lanes is sixteen
 // columns at one k. Every output is one chain of fma over ascending k, whichever tile, block or thread computes it:
 // partial sums that pass through memory keep all their bits.
-#include "ops.h"
+#include "prologue.h"
 
 namespace slipway::SLIPWAY_TARGET {
 namespace {
@@ -62,17 +62,19 @@ SLIPWAY_INLINE void multiplyRows(int64_t rows, const T* w, const float* x, int64
 }
 
 struct Job {
-  const Tensor &x, &weight, &out;
+  Tensor x;  // after the prologue
+  const Tensor &weight, &residual, &out;
   const float *scale, *bias;
 };
 
-// y = sum * scale + bias, rounded after each, for `count` columns from n.
+// y = sum * scale + bias + residual, rounded after each, for `count` columns from n.
 SLIPWAY_INLINE void finish(const Job& job, int64_t row, int64_t n, const float* sums, int64_t count) {
   float* to = rowOf<float>(job.out, row) + n;
   for (int64_t c = 0; c < count; c += kLanes) {
     V y = load(sums + c);
     if (job.scale) y = mul(y, loadPartial(job.scale + n + c, count - c));
     if (job.bias) y = add(y, loadPartial(job.bias + n + c, count - c));
+    if (job.residual.data) y = add(y, loadPartial(rowOf<const float>(job.residual, row) + n + c, count - c));
     storePartial(to + c, y, count - c);
   }
 }
@@ -164,12 +166,45 @@ void multiply(const Job& job, Context& context) {
   for (; panel < end; panel++) multiplyPanel<T>(job, panel, first, last, widened);
 }
 
+Prologue prologueOf(const Step& step) {
+  return {(Before)(int)step.attributes[0], step.tensors[0], (const float*)step.tensors[4].data, step.attributes[1]};
+}
+
+bool isSmall(const Prologue& prologue) {
+  return prologue.x.rows * prologue.cols() * prologue.cost() <= kPrepareAlone;
+}
+
+// The rows after the prologue, in the memory of this thread or of all. Data is null when there is no memory.
+Tensor prepare(const Prologue& prologue, Context& context) {
+  Tensor x = prologue.x;
+  if (prologue.kind == Before::kNothing) return x;
+  x.cols = x.stride = prologue.cols();
+  bool alone = isSmall(prologue);
+  // of the thread's scratch, the first part is for widened panels
+  x.data = alone ? (char*)context.scratch((size_t)(kTileK * kPanel + x.rows * x.cols) * sizeof(float)) : (char*)context.shared();
+  if (!x.data) return x;
+  if (alone) x.data += kTileK * kPanel * sizeof(float);
+  Share share = alone ? Share{0, x.rows} : shareOf(x.rows, context);
+  for (int64_t row = share.begin; row < share.end; row++)
+    PreparedRow(prologue, row).columns(0, x.cols, rowOf<float>(x, row));
+  if (!alone) context.barrier();
+  return x;
+}
+
 }  // namespace
+
+size_t linearWorkspace(const Step& step, int) {
+  Prologue prologue = prologueOf(step);
+  if (prologue.kind == Before::kNothing || isSmall(prologue)) return 0;
+  return (size_t)(prologue.x.rows * prologue.cols()) * sizeof(float);
+}
 
 void linear(const Step& step, Context& context) {
   const Tensor* t = step.tensors;
-  Job job{t[0], t[1], t[4], (const float*)t[2].data, (const float*)t[3].data};
-  if (job.x.rows == 0) return;
+  Prologue prologue = prologueOf(step);
+  if (!prologue.valid()) return context.fail(Code::kMalformed);
+  Job job{prepare(prologue, context), t[1], t[5], t[6], (const float*)t[2].data, (const float*)t[3].data};
+  if (job.x.rows == 0 || !job.x.data) return;
   switch (job.weight.dtype) {
     case DType::kF32: return multiply<float>(job, context);
     case DType::kBf16: return multiply<Bf16>(job, context);

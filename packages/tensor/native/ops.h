@@ -21,6 +21,9 @@ void argmax(const Step&, Context&);
 void logprobs(const Step&, Context&);
 void quantizedLinear(const Step&, Context&);
 
+size_t linearWorkspace(const Step&, int threads);
+size_t quantizedLinearWorkspace(const Step&, int threads);
+
 void pack(const PackJob&, int64_t firstPanel, int64_t lastPanel);
 float readAll(const float* from, int64_t count);
 int64_t multiplyAdds(int64_t rounds, float* sink);

@@ -1,7 +1,5 @@
 // Ops that touch each element once: embedding, norms, rotary positions, cache writes, elementwise.
-#include <math.h>
-
-#include "ops.h"
+#include "prologue.h"
 
 namespace slipway::SLIPWAY_TARGET {
 namespace {
@@ -44,24 +42,6 @@ void writeCache(const Step& step, Context& context) {
   }
 }
 
-// Four sums of sixteen lanes keep the chains short, which is where rounding errors grow.
-float sumOfSquares(const float* x, int64_t count) {
-  V sums[4] = {zero(), zero(), zero(), zero()};
-  int64_t c = 0;
-  for (; c + 4 * kLanes <= count; c += 4 * kLanes) {
-    SLIPWAY_UNROLL
-    for (int i = 0; i < 4; i++) {
-      V v = load(x + c + i * kLanes);
-      sums[i] = fma(v, v, sums[i]);
-    }
-  }
-  for (; c < count; c += kLanes) {
-    V v = loadPartial(x + c, count - c);
-    sums[0] = fma(v, v, sums[0]);
-  }
-  return sum(add(add(sums[0], sums[1]), add(sums[2], sums[3])));
-}
-
 }  // namespace
 
 void embedding(const Step& step, Context& context) {
@@ -93,11 +73,10 @@ void rmsNorm(const Step& step, Context& context) {
     const float* from = rowOf<const float>(x, i / runs) + i % runs * width;
     float* to = rowOf<float>(out, i / runs) + i % runs * width;
     const float* w = (const float*)weight.data;
-    double mean = (double)sumOfSquares(from, width) / (double)width;
-    V factor = set1((float)(1.0 / sqrt(mean + step.attributes[0])));
+    V factor = set1(normFactor(from, width, step.attributes[0]));
     for (int64_t c = 0; c < width; c += kLanes) {
-      V scaled = mul(loadPartial(from + c, width - c), factor);
-      storePartial(to + c, mul(scaled, loadPartial(w + c, width - c)), width - c);
+      int64_t n = width - c;
+      storePartial(to + c, normalized(loadPartial(from + c, n), factor, loadPartial(w + c, n)), n);
     }
   }
 }
@@ -140,15 +119,13 @@ void rope(const Step& step, Context& context) {
 
 void siluMul(const Step& step, Context& context) {
   const Tensor &gateUp = step.tensors[0], &out = step.tensors[1];
-  V one = set1(1.0f);
   forEachRun(out.rows, out.cols, context, [&](int64_t row, int64_t begin, int64_t end) {
     const float* gates = rowOf<const float>(gateUp, row);
     const float* ups = gates + out.cols;
     float* to = rowOf<float>(out, row);
     for (int64_t c = begin; c < end; c += kLanes) {
-      V gate = loadPartial(gates + c, end - c);
-      V silu = div(gate, add(one, exponential(sub(zero(), gate))));
-      storePartial(to + c, mul(silu, loadPartial(ups + c, end - c)), end - c);
+      int64_t n = end - c;
+      storePartial(to + c, gated(loadPartial(gates + c, n), loadPartial(ups + c, n)), n);
     }
   });
 }

@@ -44,8 +44,8 @@ function linearCase(rows: number, k: number, n: number, dtype: DType): BenchCase
   return {
     op: linearOp,
     label: `${rows}x${k} by ${n} ${dtype}`,
-    inputs: [f32(rows, k), weight, scale, undefined],
-    attributes: {},
+    inputs: [f32(rows, k), weight, scale, undefined, undefined, undefined],
+    attributes: { prologue: 0, eps: 0 },
   }
 }
 
@@ -60,8 +60,10 @@ function quantizedCase(rows: number, k: number, n: number, bits: number): BenchC
       { shape: [n, k / group], dtype: 'f16', value: () => 0.01, weight: true },
       undefined,
       undefined,
+      undefined,
+      undefined,
     ],
-    attributes: { bits, group },
+    attributes: { bits, group, prologue: 0, eps: 0 },
   }
 }
 

@@ -14,6 +14,7 @@ export { attention, kvWrite, type AttentionOptions, type KvCache } from './ops/a
 export { add, siluMul } from './ops/elementwise.ts'
 export { embedding, selectRows } from './ops/embedding.ts'
 export { linear, type LinearWeight } from './ops/linear.ts'
+export type { Fusion } from './ops/prologue.ts'
 export { quantizedLinear, type QuantizedWeight } from './ops/quantized-linear.ts'
 export { rmsNorm } from './ops/rms-norm.ts'
 export { rope, ropeTable } from './ops/rope.ts'

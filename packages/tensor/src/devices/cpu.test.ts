@@ -123,13 +123,20 @@ describe.skipIf(isas.length === 0)('the cpu device', () => {
     const one = cpu.zeros([1], 'i32')
     const table = cpu.zeros([1, 1], 'i32')
     for (const [op, inputs] of [
-      [linearOp, [x, w, undefined, undefined]],
+      [linearOp, [x, w, undefined, undefined, undefined, undefined]],
       [embeddingOp, [w, one, undefined]],
       [kvWriteOp, [cache, cache, x, x, one]],
       [attentionOp, [x, cache, cache, table, one, one]],
     ] as const) {
       const careless: Op = { ...op, infer: () => (op === kvWriteOp ? [] : [{ shape: [1, 4], dtype: 'f32' }]) }
-      const outputs = cpu.record(careless, inputs, { numHeads: 1, numKvHeads: 1, scale: 1, window: 0 })
+      const outputs = cpu.record(careless, inputs, {
+        prologue: 0,
+        eps: 0,
+        numHeads: 1,
+        numKvHeads: 1,
+        scale: 1,
+        window: 0,
+      })
       await expect(cpu.run(outputs), op.name).rejects.toThrow(`${op.name}: no kernel for these dtypes`)
     }
     expect(await stillWorks(cpu)).toBe(true)
@@ -222,7 +229,8 @@ describe.skipIf(isas.length === 0)('rows do not know their neighbours', () => {
     const weight =
       dtype === 'i8' ? random.integers([n, k], 128, 'i8', 'linear') : random.normal([n, k], dtype, 1, 'linear')
     const scale = dtype === 'i8' ? random.normal([n], 'f32', 0.01) : undefined
-    const opCase = { label: '', inputs: [random.normal([rows, k]), weight, scale, undefined], attributes: {} }
+    const inputs = [random.normal([rows, k]), weight, scale, undefined, undefined, undefined]
+    const opCase = { label: '', inputs, attributes: { prologue: 0, eps: 0 } }
     for (const isa of isas) {
       const batch = await runCase(device(isa, 1), linearOp, opCase)
       for (const threads of [2, 3, 7]) {

@@ -1,5 +1,6 @@
 import { expectInput, expectShape, type Op } from '../op.ts'
 import { byteLengthOf, rowsOf, type Tensor } from '../tensor.ts'
+import { inferPrologue, inferResidual, preparedRows, prologueOf, prologues, type Fusion } from './prologue.ts'
 import { CaseRandom } from './random.ts'
 
 /** A weight [N, K] and what belongs to it: one scale per output for i8, an optional bias, both f32 [N]. */
@@ -10,19 +11,21 @@ export interface LinearWeight {
 }
 
 /**
- * [R, K] x [N, K] -> [R, N]: y = (x . w) * scale + bias, activations and sums in f32.
+ * [R, K] x [N, K] -> [R, N]: y = (x . w) * scale + bias + residual, activations and sums in f32; x may pass a prologue.
  * Every output is one sum over k in ascending order, which is what makes a row independent of its batch.
  */
 export const linearOp: Op = {
   name: 'linear',
-  inputs: ['x', 'weight', 'scale?', 'bias?'],
-  attributes: [],
-  rowInputs: [0],
+  inputs: ['x', 'weight', 'scale?', 'bias?', 'norm?', 'residual?'],
+  attributes: ['prologue', 'eps'],
+  rowInputs: [0, 5],
   tolerance: { absolute: 1e-4, relative: 1e-4 },
-  infer([x, weight, scale, bias]) {
+  infer([x, weight, scale, bias, norm, residual], attributes) {
     const a = expectInput('linear', x, 'x', 2, 'f32')
     const w = expectInput('linear', weight, 'weight', 2, 'f32', 'bf16', 'f16', 'i8')
-    expectShape('linear', a.shape[1] === w.shape[1], () => `x is [${a.shape}] and the weight [${w.shape}]`)
+    const k = inferPrologue('linear', a, norm, attributes)
+    inferResidual('linear', residual, a.shape[0]!, w.shape[0]!)
+    expectShape('linear', k === w.shape[1], () => `x is [${a.shape}] and the weight [${w.shape}]`)
     expectShape(
       'linear',
       (w.dtype === 'i8') === (scale !== undefined),
@@ -36,8 +39,8 @@ export const linearOp: Op = {
       )
     return [{ shape: [a.shape[0]!, w.shape[0]!], dtype: 'f32' }]
   },
-  reference([x, weight, scale, bias], [out]) {
-    const rows = Array.from({ length: x!.rows }, (_, r) => x!.row(r))
+  reference([x, weight, scale, bias, norm, residual], [out], attributes) {
+    const rows = preparedRows(x!, norm, attributes)
     const w = new Float64Array(weight!.cols)
     for (let n = 0; n < weight!.rows; n++) {
       weight!.row(n, w)
@@ -46,7 +49,7 @@ export const linearOp: Op = {
       for (const [r, row] of rows.entries()) {
         let sum = 0
         for (let k = 0; k < w.length; k++) sum += row[k]! * w[k]!
-        out!.set(r, n, sum * factor + shift)
+        out!.set(r, n, sum * factor + shift + (residual ? residual.at(r, n) : 0))
       }
     }
   },
@@ -66,21 +69,29 @@ export const linearOp: Op = {
       [17, 40, 65],
       [64, 257, 130],
     ]
-    return sizes.flatMap(([rows, k, n]) =>
-      (['f32', 'bf16', 'f16', 'i8'] as const).map((dtype) => ({
-        label: `${rows}x${k} by ${n} ${dtype}`,
-        inputs: [
-          random.normal([rows!, k!]),
-          dtype === 'i8' ? random.integers([n!, k!], 128, 'i8', 'linear') : random.normal([n!, k!], dtype, 1, 'linear'),
-          dtype === 'i8' ? random.normal([n!], 'f32', 0.01) : undefined,
-          n! % 2 ? random.normal([n!]) : undefined,
-        ],
-        attributes: {},
-      })),
+    return sizes.flatMap(([rows, k, n], size) =>
+      (['f32', 'bf16', 'f16', 'i8'] as const).map((dtype, type) => {
+        const prologue = (size + type) % 3
+        return {
+          label: `${rows}x${k} by ${n} ${dtype}, ${prologues[prologue]}`,
+          inputs: [
+            random.normal([rows!, prologues[prologue] === 'siluMul' ? 2 * k! : k!]),
+            dtype === 'i8'
+              ? random.integers([n!, k!], 128, 'i8', 'linear')
+              : random.normal([n!, k!], dtype, 1, 'linear'),
+            dtype === 'i8' ? random.normal([n!], 'f32', 0.01) : undefined,
+            n! % 2 ? random.normal([n!]) : undefined,
+            prologues[prologue] === 'rmsNorm' ? random.normal([k!]) : undefined,
+            size % 2 ? random.normal([rows!, n!]) : undefined,
+          ],
+          attributes: { prologue, eps: 1e-5 },
+        }
+      }),
     )
   },
 }
 
-export function linear(x: Tensor, { weight, scale, bias }: LinearWeight): Tensor {
-  return x.device.record(linearOp, [x, weight, scale, bias], {})[0]!
+export function linear(x: Tensor, { weight, scale, bias }: LinearWeight, fusion: Fusion = {}): Tensor {
+  const inputs = [x, weight, scale, bias, fusion.norm?.weight, fusion.residual]
+  return x.device.record(linearOp, inputs, prologueOf(fusion))[0]!
 }

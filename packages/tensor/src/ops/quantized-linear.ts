@@ -1,6 +1,7 @@
 import { roundTiesToEven } from '../dtype.ts'
 import { expectInput, expectShape, type Op } from '../op.ts'
-import { byteLengthOf, rowsOf, type Tensor } from '../tensor.ts'
+import { byteLengthOf, colsOf, rowsOf, type Tensor } from '../tensor.ts'
+import { inferPrologue, inferResidual, preparedRows, prologueOf, prologues, type Fusion } from './prologue.ts'
 import { CaseRandom } from './random.ts'
 
 /**
@@ -26,20 +27,24 @@ export interface QuantizedWeight {
 /**
  * [R, K] x [N, K] -> [R, N] with integer products. Each run of `group` activations is rounded to int8 with a scale of its
  * own, d = max|x| / 127, q = x * (127 / max|x|) to the nearest even, all in f32 (all 0 where max|x| < 2^-100). The products of a run are summed
- * exactly, and y = sum over runs of (sum of (w - zero) q) * (d * scale), in f32 by ascending k, plus bias.
+ * exactly, and y = sum over runs of (sum of (w - zero) q) * (d * scale), in f32 by ascending k, plus bias, plus residual.
+ * x may pass a prologue before it is rounded.
  */
 export const quantizedLinearOp: Op = {
   name: 'quantizedLinear',
-  inputs: ['x', 'words', 'scales', 'zeros?', 'bias?'],
-  attributes: ['bits', 'group'],
-  rowInputs: [0],
+  inputs: ['x', 'words', 'scales', 'zeros?', 'bias?', 'norm?', 'residual?'],
+  attributes: ['bits', 'group', 'prologue', 'eps'],
+  rowInputs: [0, 6],
   tolerance: { absolute: 1e-4, relative: 1e-5 },
-  infer([x, words, scales, zeros, bias], { bits, group }) {
+  infer([x, words, scales, zeros, bias, norm, residual], attributes) {
+    const { bits, group } = attributes
     const a = expectInput('quantizedLinear', x, 'x', 2, 'f32')
     const w = expectInput('quantizedLinear', words, 'words', 2, 'u32')
     const s = expectInput('quantizedLinear', scales, 'scales', 2, 'f16')
-    const [rows, k] = a.shape as [number, number]
+    const rows = a.shape[0]!
+    const k = inferPrologue('quantizedLinear', a, norm, attributes)
     const n = w.shape[0]!
+    inferResidual('quantizedLinear', residual, rows, n)
     expectShape('quantizedLinear', bits === 4 || bits === 8, () => `${bits} bits`)
     expectShape('quantizedLinear', group! > 0 && group! % 8 === 0, () => `groups of ${group}, not a multiple of 8`)
     expectShape(
@@ -55,15 +60,15 @@ export const quantizedLinearOp: Op = {
     expectShape('quantizedLinear', bias === undefined || bias.shape[0] === n, () => `the bias is not [${n}]`)
     return [{ shape: [rows, n], dtype: 'f32' }]
   },
-  reference([x, words, scales, zeros, bias], [out], { bits, group }) {
-    const k = x!.cols
+  reference([x, words, scales, zeros, bias, norm, residual], [out], attributes) {
+    const { bits, group } = attributes
+    const prepared = preparedRows(x!, norm, attributes)
+    const k = prepared[0]?.length ?? 0
     const runs = Array.from(
       { length: Math.ceil(k / group!) },
       (_, g) => [g * group!, Math.min(k, (g + 1) * group!)] as const,
     )
-    const rows = Array.from({ length: x!.rows }, (_, r) =>
-      runs.map(([start, end]) => quantizeRun(x!.row(r), start, end)),
-    )
+    const rows = prepared.map((row) => runs.map(([start, end]) => quantizeRun(row, start, end)))
     const unpacked = new Int32Array(words!.cols * (32 / bits!))
     for (let n = 0; n < words!.rows; n++) {
       unpackWords(words!.row(n), bits!, unpacked)
@@ -76,12 +81,12 @@ export const quantizedLinearOp: Op = {
           for (let i = 0; i < values.length; i++) dot += (unpacked[start + i]! - zero) * values[i]!
           sum += dot * Math.fround(scale * scales!.at(n, scales!.cols === 1 ? 0 : g))
         }
-        out!.set(r, n, sum + (bias ? bias.item(n) : 0))
+        out!.set(r, n, sum + (bias ? bias.item(n) : 0) + (residual ? residual.at(r, n) : 0))
       }
     }
   },
-  cost([x, words, scales], [out]) {
-    const flops = 2 * rowsOf(x!) * x!.shape[1]! * words!.shape[0]!
+  cost([x, words, scales], [out], { bits }) {
+    const flops = 2 * rowsOf(x!) * Math.floor((colsOf(words!) * 32) / bits!) * words!.shape[0]!
     return { flops, bytes: byteLengthOf(x!) + byteLengthOf(words!) + byteLengthOf(scales!) + byteLengthOf(out!) }
   },
   cases() {
@@ -100,20 +105,24 @@ export const quantizedLinearOp: Op = {
       { rows: 3, k: 203, n: 45, group: 128 },
       { rows: 9, k: 50, n: 34, group: 32 },
     ]
-    return sizes.flatMap(({ rows, k, n, group }) =>
+    return sizes.flatMap(({ rows, k, n, group }, size) =>
       [4, 8].flatMap((bits) =>
-        ['one scale', 'scales', 'scales and zeros'].map((form) => {
+        ['one scale', 'scales', 'scales and zeros'].map((form, i) => {
           const groups = form === 'one scale' ? 1 : Math.ceil(k / group)
+          const prologue = (size + i) % 3
+          const kind = prologues[prologue]!
           return {
-            label: `${rows}x${k} by ${n}, ${bits} bits in groups of ${group}, ${form}`,
+            label: `${rows}x${k} by ${n}, ${bits} bits in groups of ${group}, ${form}, ${kind}`,
             inputs: [
-              random.normal([rows, k]),
+              random.normal([rows, kind === 'siluMul' ? 2 * k : k]),
               random.integers([n, Math.ceil((k * bits) / 32)], 2 ** 32, 'u32', 'linear'),
               random.normal([n, groups], 'f16', 0.01, 'linear'),
               form === 'scales and zeros' ? random.integers([n, groups], 2 ** bits, 'u8', 'linear') : undefined,
               n % 2 ? random.normal([n]) : undefined,
+              kind === 'rmsNorm' ? random.normal([k]) : undefined,
+              size % 2 ? random.normal([rows, n]) : undefined,
             ],
-            attributes: { bits, group },
+            attributes: { bits, group, prologue, eps: 1e-5 },
           }
         }),
       ),
@@ -146,6 +155,8 @@ function unpackWords(words: Float64Array, bits: number, into: Int32Array): void 
 }
 
 /** Integer product with a quantised weight. */
-export function quantizedLinear(x: Tensor, { words, scales, zeros, bias, bits, group }: QuantizedWeight): Tensor {
-  return x.device.record(quantizedLinearOp, [x, words, scales, zeros, bias], { bits, group })[0]!
+export function quantizedLinear(x: Tensor, weight: QuantizedWeight, fusion: Fusion = {}): Tensor {
+  const { words, scales, zeros, bias, bits, group } = weight
+  const inputs = [x, words, scales, zeros, bias, fusion.norm?.weight, fusion.residual]
+  return x.device.record(quantizedLinearOp, inputs, { bits, group, ...prologueOf(fusion) })[0]!
 }
