@@ -10,8 +10,10 @@ import {
   type LogitAdjustments,
   type Tensor,
 } from '@slipway/tensor'
+import { DecodeSteps } from './decode-steps.ts'
 import type { Chunk } from './scheduler.ts'
 import type { Sequence } from './sequence.ts'
+import { layOut, samplingOf, type StepLayout } from './step-layout.ts'
 
 /** Log-probabilities as numbers; the texts are added in front. */
 export interface RawLogprobs {
@@ -32,6 +34,7 @@ export class Runner {
   readonly #model: LanguageModel
   readonly #blockSize: number
   readonly #caches: readonly KvCache[]
+  readonly #decodeSteps: DecodeSteps
 
   constructor(device: Device, model: LanguageModel, numBlocks: number, blockSize: number, kvDtype: DType) {
     this.#device = device
@@ -42,6 +45,7 @@ export class Runner {
       keys: device.zeros(shape, kvDtype),
       values: device.zeros(shape, kvDtype),
     }))
+    this.#decodeSteps = new DecodeSteps(device, model, this.#caches)
   }
 
   /** Computes the chunks; returns one token for each sequence whose last token was among them. */
@@ -56,7 +60,13 @@ export class Runner {
 
   async #run(chunks: readonly Chunk[]): Promise<Sampled[]> {
     const complete = chunks.filter(({ sequence, numTokens }) => sequence.numPending === numTokens)
-    const logits = this.#model.forward(this.#layOut(chunks), this.#caches)
+    const layout = layOut(chunks, this.#blockSize)
+    if (layout.ids.length === complete.length && complete.every(({ sequence }) => isPlain(sequence))) {
+      const decoded = complete.map(({ sequence }) => sequence)
+      const tokens = await this.#decodeSteps.run(layout, samplingOf(decoded))
+      return decoded.map((sequence, i) => ({ sequence, token: tokens[i]!, logprobs: undefined }))
+    }
+    const logits = this.#model.forward(this.#batchOf(layout), this.#caches)
     if (!logits) {
       await this.#device.run([])
       return []
@@ -74,38 +84,20 @@ export class Runner {
     return sequences.map((sequence, i) => ({ sequence, token: tokens[i]!, logprobs: listed?.get(i) }))
   }
 
-  #layOut(chunks: readonly Chunk[]): ModelBatch {
-    const ids: number[] = []
-    const positions: number[] = []
-    const rows: number[] = []
-    const slots: number[] = []
-    const logitRows: number[] = []
-    const width = Math.max(...chunks.map(({ sequence }) => sequence.blocks.length))
-    const tables = new Int32Array(chunks.length * width)
-    for (const [s, { sequence, numTokens }] of chunks.entries()) {
-      const { tokens, blocks, numComputed } = sequence
-      tables.set(blocks, s * width)
-      for (let p = numComputed; p < numComputed + numTokens; p++) {
-        ids.push(tokens[p]!)
-        positions.push(p)
-        rows.push(s)
-        slots.push(blocks[Math.floor(p / this.#blockSize)]! * this.#blockSize + (p % this.#blockSize))
-      }
-      if (numTokens === sequence.numPending) logitRows.push(ids.length - 1)
-    }
+  #batchOf({ ids, positions, sequences, slots, blockTables, width, logitRows }: StepLayout): ModelBatch {
     return {
       ids: this.#ints(ids),
       positions: this.#ints(positions),
-      sequences: this.#ints(rows),
+      sequences: this.#ints(sequences),
       slots: this.#ints(slots),
-      blockTables: this.#device.tensor(tables, [chunks.length, width], 'i32'),
+      blockTables: this.#device.tensor(blockTables, [blockTables.length / width, width], 'i32'),
       logits:
         logitRows.length === 0
           ? undefined
           : {
               rows: this.#ints(logitRows),
               positions: this.#ints(logitRows.map((r) => positions[r]!)),
-              sequences: this.#ints(logitRows.map((r) => rows[r]!)),
+              sequences: this.#ints(logitRows.map((r) => sequences[r]!)),
             },
     }
   }
@@ -144,23 +136,12 @@ export class Runner {
   }
 
   #sample(logits: Tensor, sequences: readonly Sequence[]): Tensor {
-    const params = sequences.flatMap(({ request: { params } }) => [
-      params.temperature,
-      Math.max(0, params.topK),
-      params.topP,
-      params.minP,
-    ])
-    const seeds = sequences.flatMap((s) => seedWords(s.request.params.seed, s.index))
+    const { params, seeds, places } = samplingOf(sequences)
     return sample(
       logits,
       this.#device.tensor(params, [sequences.length, 4], 'f32'),
       this.#device.tensor(seeds, [sequences.length, 2], 'u32'),
-      // the place in the text, so that a draw does not depend on how the sequence got there
-      this.#device.tensor(
-        sequences.map((s) => s.tokens.length),
-        [sequences.length],
-        'u32',
-      ),
+      this.#device.tensor(places, [sequences.length], 'u32'),
     )
   }
 
@@ -190,11 +171,22 @@ export class Runner {
   }
 }
 
+/** Whether the next token is drawn from the model's own logits, and nothing is told of them. */
+function isPlain(sequence: Sequence): boolean {
+  const { params } = sequence.request
+  if (params.logprobs != null || hasPenalties(params) || sequence.numGenerated < params.minTokens) return false
+  return Object.keys(params.logitBias).length === 0
+}
+
+function hasPenalties(params: Sequence['request']['params']): boolean {
+  return params.repetitionPenalty !== 1 || params.frequencyPenalty !== 0 || params.presencePenalty !== 0
+}
+
 /** What a request asks to change in its next logits, by token. */
 function changesOf(sequence: Sequence): Map<number, { count: number; inPrompt: number; bias: number }> {
   const { params } = sequence.request
   const changes = new Map<number, { count: number; inPrompt: number; bias: number }>()
-  if (params.repetitionPenalty !== 1 || params.frequencyPenalty !== 0 || params.presencePenalty !== 0)
+  if (hasPenalties(params))
     for (const [token, { count, inPrompt }] of sequence.uses)
       changes.set(token, { count, inPrompt: inPrompt ? 1 : 0, bias: 0 })
   const addBias = (token: number, bias: number): void => {
@@ -205,12 +197,4 @@ function changesOf(sequence: Sequence): Map<number, { count: number; inPrompt: n
   for (const [token, bias] of Object.entries(params.logitBias)) addBias(Number(token), bias)
   if (sequence.numGenerated < params.minTokens) for (const token of sequence.stopIds) addBias(token, -Infinity)
   return changes
-}
-
-/** The 64-bit key of a sequence's random draws, as two words; completions of one request differ by index. */
-export function seedWords(seed: number, index: number): [number, number] {
-  const bits = BigInt.asUintN(64, BigInt(seed))
-  const low = Number(bits & 0xffffffffn)
-  const high = Number(bits >> 32n)
-  return [low, (high ^ Math.imul(index, 0x9e3779b9)) >>> 0]
 }

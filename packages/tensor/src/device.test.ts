@@ -25,6 +25,33 @@ describe('Device', () => {
     device.close()
   })
 
+  it.each([referenceDevice, ...(cpuAvailable().available ? [cpuDevice] : [])])(
+    'replays a captured program on new values: %o',
+    async (open) => {
+      const device = open()
+      const x = device.tensor([1, 2, 3, 4], [2, 2], 'f32')
+      const y = add(add(x, x), x)
+      const program = device.capture([y])
+      // a larger program in between moves what is not kept
+      const wide = device.zeros([64, 4096], 'f32')
+      const later = add(add(wide, wide), wide)
+      await device.replay(program)
+      expect(await device.read(y)).toEqual(new Float32Array([3, 6, 9, 12]))
+      await device.run([later])
+      for (const values of [
+        [5, 6, 7, 8],
+        [0, 0, 0, 1],
+      ]) {
+        device.write(x, values)
+        await device.replay(program)
+        expect(await device.read(y)).toEqual(new Float32Array(values.map((v) => 3 * v)))
+      }
+      expect(() => device.write(x, [1])).toThrow('1 values for a f32 tensor [2,2]')
+      expect(() => device.write(columns(x, 0, 1), [1, 2])).toThrow(/2 values/)
+      device.close()
+    },
+  )
+
   it('forgets what was recorded before an error', async () => {
     const device = referenceDevice()
     const x = device.tensor([1, 2], [1, 2], 'f32')

@@ -11,6 +11,7 @@ import { byteLengthOf, sizeOf, Tensor, type Layout, type Spec, type Storage } fr
  * - `write` and `read` copy; a read sees everything that earlier runs wrote.
  * - `run` executes the steps as if one after another and resolves when the results are in memory. It may overlap steps
  *   between two barriers, but not when `seconds` asks for the time of each. On failure it rejects and the contents of outputs are undefined; the device stays usable.
+ * - `keep` says that the program will be run again and again, so that what prepares it is worth keeping.
  * - `supports` tells whether `run` accepts the op; a step with an unsupported op never reaches `run`.
  * - `pack` may store a weight in a layout of its own; absent, weights are stored by rows.
  */
@@ -20,6 +21,7 @@ export interface Backend {
   write(storage: Storage, bytes: Uint8Array): void
   read(storage: Storage, byteOffset: number, byteLength: number): Promise<Uint8Array>
   run(program: Program, seconds?: Float64Array): Promise<void>
+  keep?(program: Program): void
   supports(op: Op): boolean
   pack?(role: WeightRole, parts: readonly Uint8Array[], spec: Spec): { storage: Storage; layout: Layout } | undefined
   close(): void
@@ -90,6 +92,34 @@ export class Device {
     const program = this.#take(outputs)
     await this.#backend.run(program)
     return program
+  }
+
+  /**
+   * Plans everything recorded since the last run for `replay`. Its results stay in the same memory, and its inputs may
+   * be rewritten by `write`, so a step that repeats is recorded once.
+   */
+  capture(outputs: readonly Tensor[]): Program {
+    const program = this.#take(outputs)
+    this.#backend.keep?.(program)
+    return program
+  }
+
+  /** Runs a captured program. What was recorded meanwhile stays for the next `run`. */
+  replay(program: Program): Promise<void> {
+    return this.#backend.run(program)
+  }
+
+  /** Overwrites the elements of a resident tensor (numbers are rounded to its dtype). */
+  write(tensor: Tensor, values: ArrayLike<number> | TypedArray): void {
+    const bytes = bytesOfArray(fromNumbers(tensor.dtype, values))
+    if (
+      !tensor.storage ||
+      tensor.base !== tensor ||
+      tensor.layout !== 'row' ||
+      bytes.byteLength !== byteLengthOf(tensor)
+    )
+      throw new SlipwayError('internal', `${values.length} values for a ${tensor.dtype} tensor [${tensor.shape}]`)
+    this.#backend.write(tensor.storage, bytes)
   }
 
   /** As `run`, but one step after another, with the seconds that each one took. */

@@ -8,7 +8,7 @@ const tensorWords = 10
 
 const dtypeCodes = Object.fromEntries(dtypes.map((dtype, code) => [dtype, code])) as Readonly<Record<DType, number>>
 
-/** A program as native/command.h describes it: one array of doubles, reused from run to run. */
+/** Programs as native/command.h describes them: one array of doubles, reused from run to run. */
 export class CommandBuffer {
   words = new Float64Array(1024)
   length = 0

@@ -33,6 +33,8 @@ export class CpuBackend implements Backend {
   readonly #native: Native
   readonly #engine: Engine
   readonly #commands: CommandBuffer
+  /** Programs that will be run again, with their commands once they are encoded for an arena. */
+  readonly #kept = new WeakMap<Program, { words: CommandBuffer['words']; arena: Memory } | null>()
   #arena: Memory | undefined
   #closed = false
 
@@ -69,6 +71,10 @@ export class CpuBackend implements Backend {
     return this.#commands.has(op)
   }
 
+  keep(program: Program): void {
+    this.#kept.set(program, null)
+  }
+
   run(program: Program, seconds?: Float64Array): Promise<void> {
     // as a promise's body, so that whatever is thrown rejects
     return new Promise((resolve) => {
@@ -83,17 +89,27 @@ export class CpuBackend implements Backend {
       this.#arena = undefined
       this.#arena = this.allocate(Math.ceil(program.arenaBytes * 1.25))
     }
-    const arena = this.#arena.address
-    this.#commands.encode(program, (base) => {
-      const memory = base.storage as Memory | undefined
-      return memory ? memory.address : arena + program.placement.get(base)!
-    })
-    const failure = this.#native.run(this.#engine, this.#commands.words, this.#commands.length, seconds)
+    const { words, length } = this.#encoded(program, this.#arena)
+    const failure = this.#native.run(this.#engine, words, length, seconds)
     if (!failure) return
     const [code, step, value] = failure
     const op = program.steps[step]?.op.name ?? 'program'
     const text = faults[code]?.(value) ?? `fault ${code}`
     throw new SlipwayError(code === 3 ? 'device' : 'internal', `${op}: ${text}`, { op, step, value })
+  }
+
+  #encoded(program: Program, arena: Memory): Pick<CommandBuffer, 'words' | 'length'> {
+    const kept = this.#kept.get(program)
+    if (kept?.arena === arena) return { words: kept.words, length: kept.words.length }
+    this.#commands.encode(program, (base) => {
+      const memory = base.storage as Memory | undefined
+      return memory ? memory.address : arena.address + program.placement.get(base)!
+    })
+    if (kept !== undefined) {
+      const words = this.#commands.words.slice(0, this.#commands.length)
+      this.#kept.set(program, { words, arena })
+    }
+    return this.#commands
   }
 
   pack(role: WeightRole, parts: readonly Uint8Array[], spec: Spec): { storage: Memory; layout: Layout } | undefined {

@@ -1,0 +1,70 @@
+import type { LanguageModel } from '@slipway/models'
+import { sample, type Device, type KvCache, type Program, type Tensor } from '@slipway/tensor'
+import type { SamplingLayout, StepLayout } from './step-layout.ts'
+
+/** A captured step with the tensors that its numbers are written to. */
+interface Captured {
+  readonly program: Program
+  readonly inputs: Readonly<Record<'ids' | 'positions' | 'slots' | 'blockTables' | keyof SamplingLayout, Tensor>>
+  readonly sampled: Tensor
+}
+
+/** Batch sizes and table widths in use at one time; each costs its commands and a few small tensors. */
+const maxCaptured = 8
+
+/**
+ * Steps in which every sequence decodes one token and is sampled from the model's own logits. Two of one shape differ in
+ * numbers only, so each shape is recorded and planned once.
+ */
+export class DecodeSteps {
+  readonly #device: Device
+  readonly #model: LanguageModel
+  readonly #caches: readonly KvCache[]
+  /** By shape, the least recently used first. */
+  readonly #captured = new Map<string, Captured>()
+
+  constructor(device: Device, model: LanguageModel, caches: readonly KvCache[]) {
+    this.#device = device
+    this.#model = model
+    this.#caches = caches
+  }
+
+  /** The next token of every row. */
+  async run(layout: StepLayout, sampling: SamplingLayout): Promise<ArrayLike<number>> {
+    const key = `${layout.ids.length} x ${layout.width}`
+    const step = this.#captured.get(key) ?? this.#capture(layout)
+    this.#captured.delete(key)
+    this.#captured.set(key, step)
+    if (this.#captured.size > maxCaptured) this.#captured.delete(this.#captured.keys().next().value!)
+    const { ids, positions, slots, blockTables } = layout
+    for (const [name, values] of Object.entries({ ids, positions, slots, blockTables, ...sampling }))
+      this.#device.write(step.inputs[name as keyof Captured['inputs']], values)
+    await this.#device.replay(step.program)
+    return (await this.#device.read(step.sampled)) as Int32Array
+  }
+
+  #capture({ ids, width }: StepLayout): Captured {
+    const n = ids.length
+    const ints = (): Tensor => this.#device.zeros([n], 'i32')
+    const inputs = {
+      ids: ints(),
+      positions: ints(),
+      slots: ints(),
+      blockTables: this.#device.zeros([n, width], 'i32'),
+      params: this.#device.zeros([n, 4], 'f32'),
+      seeds: this.#device.zeros([n, 2], 'u32'),
+      places: this.#device.zeros([n], 'u32'),
+    }
+    const rows = this.#device.tensor(
+      ids.map((_, i) => i),
+      [n],
+      'i32',
+    )
+    const logits = this.#model.forward(
+      { ...inputs, sequences: rows, logits: { rows, positions: inputs.positions, sequences: rows } },
+      this.#caches,
+    )!
+    const sampled = sample(logits, inputs.params, inputs.seeds, inputs.places)
+    return { program: this.#device.capture([sampled]), inputs, sampled }
+  }
+}

@@ -1,0 +1,66 @@
+import type { Chunk } from './scheduler.ts'
+import type { Sequence } from './sequence.ts'
+
+/** The rows of a step as numbers; names as in ModelBatch. */
+export interface StepLayout {
+  readonly ids: readonly number[]
+  readonly positions: readonly number[]
+  readonly sequences: readonly number[]
+  readonly slots: readonly number[]
+  /** Blocks of each sequence, `width` per row. */
+  readonly blockTables: Int32Array
+  readonly width: number
+  /** The last row of every sequence that gets a token. */
+  readonly logitRows: readonly number[]
+}
+
+export function layOut(chunks: readonly Chunk[], blockSize: number): StepLayout {
+  const ids: number[] = []
+  const positions: number[] = []
+  const sequences: number[] = []
+  const slots: number[] = []
+  const logitRows: number[] = []
+  const width = Math.max(...chunks.map(({ sequence }) => sequence.blocks.length))
+  const blockTables = new Int32Array(chunks.length * width)
+  for (const [s, { sequence, numTokens }] of chunks.entries()) {
+    const { tokens, blocks, numComputed } = sequence
+    blockTables.set(blocks, s * width)
+    for (let p = numComputed; p < numComputed + numTokens; p++) {
+      ids.push(tokens[p]!)
+      positions.push(p)
+      sequences.push(s)
+      slots.push(blocks[Math.floor(p / blockSize)]! * blockSize + (p % blockSize))
+    }
+    if (numTokens === sequence.numPending) logitRows.push(ids.length - 1)
+  }
+  return { ids, positions, sequences, slots, blockTables, width, logitRows }
+}
+
+/** Inputs of the op sample as numbers: parameters [L, 4], seeds [L, 2], places [L]. */
+export interface SamplingLayout {
+  readonly params: readonly number[]
+  readonly seeds: readonly number[]
+  readonly places: readonly number[]
+}
+
+export function samplingOf(sequences: readonly Sequence[]): SamplingLayout {
+  return {
+    params: sequences.flatMap(({ request: { params } }) => [
+      params.temperature,
+      Math.max(0, params.topK),
+      params.topP,
+      params.minP,
+    ]),
+    seeds: sequences.flatMap((s) => seedWords(s.request.params.seed, s.index)),
+    // the place in the text, so that a draw does not depend on how the sequence got there
+    places: sequences.map((s) => s.tokens.length),
+  }
+}
+
+/** The 64-bit key of a sequence's random draws, as two words; completions of one request differ by index. */
+export function seedWords(seed: number, index: number): [number, number] {
+  const bits = BigInt.asUintN(64, BigInt(seed))
+  const low = Number(bits & 0xffffffffn)
+  const high = Number(bits >> 32n)
+  return [low, (high ^ Math.imul(index, 0x9e3779b9)) >>> 0]
+}
