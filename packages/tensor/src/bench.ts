@@ -217,10 +217,15 @@ function place(device: Device, { shape, dtype, value, weight }: BenchInput): Ten
   return weight ? device.weight('linear', [bytes], shape, dtype) : device.fromBytes(bytes, shape, dtype)
 }
 
+function knownValues(input: BenchInput | undefined): readonly number[] | undefined {
+  const value = input?.dtype === 'i32' ? input.value : undefined
+  return value && Array.from({ length: sizeOf(input!) }, (_, i) => value(i))
+}
+
 async function report(backend: Backend, one: BenchCase, speed: MachineSpeed): Promise<void> {
   const seconds = await timeCase(backend, one, 0.3)
   const outputs = one.op.infer(one.inputs, one.attributes)
-  const { flops, bytes } = one.op.cost(one.inputs, outputs, one.attributes)
+  const { flops, bytes } = one.op.cost(one.inputs, outputs, one.attributes, one.inputs.map(knownValues))
   const [gflops, gbs] = [flops / seconds / 1e9, bytes / seconds / 1e9]
   const columns = [
     `${one.op.name} ${one.label}`.padEnd(52),

@@ -1,5 +1,5 @@
 import { describe, expect, it, test } from 'vitest'
-import { Device, type Backend } from './device.ts'
+import { Device, type Backend, type ObservedRun } from './device.ts'
 import { cpuAvailable, cpuDevice } from './devices/cpu.ts'
 import { referenceDevice } from './devices/reference.ts'
 import { SlipwayError } from './errors.ts'
@@ -127,27 +127,45 @@ describe('SlipwayError', () => {
 })
 
 const profiled = [referenceDevice, ...(cpuAvailable().available ? [() => cpuDevice({ threads: 2 })] : [])]
-test.each(profiled)('a profile has the time of every step and the same result', async (open) => {
-  const device = open()
-  const x = device.tensor(
-    Array.from({ length: 64 * 512 }, (_, i) => Math.sin(i)),
-    [64, 512],
-    'f32',
-  )
-  const ones = device.tensor(
-    Array.from({ length: 512 }, () => 1),
-    [512],
-    'f32',
-  )
-  const record = () => add(rmsNorm(x, ones, 1e-6), rmsNorm(x, ones, 1e-6))
-  const plain = record()
-  await device.run([plain])
-  const timed = record()
-  const start = performance.now()
-  const { program, seconds } = await device.profile([timed])
-  expect(program.steps.map(({ op }) => op.name)).toEqual(['rmsNorm', 'rmsNorm', 'add'])
-  expect([...seconds].every((s) => s > 0)).toBe(true)
-  expect(seconds.reduce((a, b) => a + b, 0)).toBeLessThanOrEqual((performance.now() - start) / 1000)
-  expect(await device.read(timed)).toEqual(await device.read(plain))
-  device.close()
-})
+test.each(profiled)(
+  'an observer is told of every run, with the time of every step, and the result is the same',
+  async (open) => {
+    const device = open()
+    const x = device.tensor(
+      Array.from({ length: 64 * 512 }, (_, i) => Math.sin(i)),
+      [64, 512],
+      'f32',
+    )
+    const ones = device.tensor(
+      Array.from({ length: 512 }, () => 1),
+      [512],
+      'f32',
+    )
+    const record = () => add(rmsNorm(x, ones, 1e-6), rmsNorm(x, ones, 1e-6))
+    const plain = record()
+    await device.run([plain])
+    const timed = record()
+    const runs: ObservedRun[] = []
+    device.observer = { timesSteps: true, onRun: (run) => runs.push(run) }
+    const start = performance.now()
+    await device.run([timed])
+    const took = (performance.now() - start) / 1000
+    const again = record()
+    const captured = device.capture([again])
+    device.observer = { timesSteps: false, onRun: (run) => runs.push(run) }
+    await device.replay(captured)
+    device.observer = undefined
+    await device.replay(captured)
+    expect(runs).toHaveLength(2)
+    const [{ program, steps, planning, running }, replayed] = runs as [ObservedRun, ObservedRun]
+    expect(program.steps.map(({ op }) => op.name)).toEqual(['rmsNorm', 'rmsNorm', 'add'])
+    expect([...steps!].every((s) => s > 0)).toBe(true)
+    expect(steps!.reduce((a, b) => a + b, 0)).toBeLessThanOrEqual(running)
+    expect(planning).toBeGreaterThan(0)
+    expect(planning + running).toBeLessThanOrEqual(took)
+    expect(replayed).toMatchObject({ program: captured, planning: 0, steps: undefined })
+    expect(await device.read(timed)).toEqual(await device.read(plain))
+    expect(await device.read(again)).toEqual(await device.read(plain))
+    device.close()
+  },
+)

@@ -27,10 +27,29 @@ export interface Backend {
   close(): void
 }
 
+/** One run, as an observer is told of it. Times are in seconds. */
+export interface ObservedRun {
+  readonly program: Program
+  /** 0 for a program that had been captured. */
+  readonly planning: number
+  /** The backend's part: encoding and computing. */
+  readonly running: number
+  /** Time of every step, when the observer asked for it. */
+  readonly steps: Float64Array | undefined
+}
+
+export interface RunObserver {
+  /** Asks for the time of every step, which then run one after another. */
+  readonly timesSteps: boolean
+  onRun(run: ObservedRun): void
+}
+
 /** Records ops and hands them to a backend as one program. Not shared between threads. */
 export class Device {
   readonly #backend: Backend
   #steps: Step[] = []
+  /** While set, told of every run. */
+  observer: RunObserver | undefined
 
   constructor(backend: Backend) {
     this.#backend = backend
@@ -89,9 +108,19 @@ export class Device {
 
   /** Runs everything recorded since the last run. `outputs` stay readable; all other results are gone afterwards. */
   async run(outputs: readonly Tensor[]): Promise<Program> {
+    const start = performance.now()
     const program = this.#take(outputs)
-    await this.#backend.run(program)
+    await this.#execute(program, secondsSince(start))
     return program
+  }
+
+  async #execute(program: Program, planning: number): Promise<void> {
+    const { observer } = this
+    if (!observer) return this.#backend.run(program)
+    const steps = observer.timesSteps ? new Float64Array(program.steps.length) : undefined
+    const start = performance.now()
+    await this.#backend.run(program, steps)
+    observer.onRun({ program, planning, running: secondsSince(start), steps })
   }
 
   /**
@@ -106,7 +135,7 @@ export class Device {
 
   /** Runs a captured program. What was recorded meanwhile stays for the next `run`. */
   replay(program: Program): Promise<void> {
-    return this.#backend.run(program)
+    return this.#execute(program, 0)
   }
 
   /** Overwrites the elements of a resident tensor (numbers are rounded to its dtype). */
@@ -120,14 +149,6 @@ export class Device {
     )
       throw new SlipwayError('internal', `${values.length} values for a ${tensor.dtype} tensor [${tensor.shape}]`)
     this.#backend.write(tensor.storage, bytes)
-  }
-
-  /** As `run`, but one step after another, with the seconds that each one took. */
-  async profile(outputs: readonly Tensor[]): Promise<{ program: Program; seconds: Float64Array }> {
-    const program = this.#take(outputs)
-    const seconds = new Float64Array(program.steps.length)
-    await this.#backend.run(program, seconds)
-    return { program, seconds }
   }
 
   #take(outputs: readonly Tensor[]): Program {
@@ -153,6 +174,10 @@ export class Device {
   close(): void {
     this.#backend.close()
   }
+}
+
+function secondsSince(start: number): number {
+  return (performance.now() - start) / 1000
 }
 
 export function bytesOfArray(data: TypedArray): Uint8Array {

@@ -18,6 +18,9 @@ export interface Cost {
   readonly bytes: number
 }
 
+/** Elements of those inputs whose values are known, such as positions; by input. */
+export type KnownValues = readonly (ArrayLike<number> | undefined)[]
+
 /** A tensor with values, for tests and benchmarks. `role` says that a device may pack it as a weight. */
 export interface HostTensor extends Spec {
   readonly data: TypedArray
@@ -54,7 +57,13 @@ export interface Op {
   infer(inputs: readonly (Spec | undefined)[], attributes: Attributes): readonly Spec[]
   /** The meaning of the op: obvious, slow, sums in f64. */
   reference(inputs: readonly (View | undefined)[], outputs: readonly View[], attributes: Attributes): void
-  cost(inputs: readonly (Spec | undefined)[], outputs: readonly Spec[], attributes: Attributes): Cost
+  /** Without the `values` that the work depends on, the bound that the shapes give. */
+  cost(
+    inputs: readonly (Spec | undefined)[],
+    outputs: readonly Spec[],
+    attributes: Attributes,
+    values?: KnownValues,
+  ): Cost
   /** Seeded inputs for the generated tests, odd shapes included. */
   cases(): readonly OpCase[]
 }

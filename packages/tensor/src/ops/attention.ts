@@ -117,13 +117,16 @@ export const attentionOp: Op = {
       }
     }
   },
-  // positions are values, not shapes: the bound is a full block table
-  cost([q, keyCache, , blockTables]) {
-    const keys = blockTables!.shape[1]! * keyCache!.shape[1]!
-    const perSequence = 2 * keys * colsOf(keyCache!) * bytesOf(keyCache!.dtype)
+  cost([q, keyCache, , blockTables], _outputs, { window }, values) {
+    const [sequences, positions] = [values?.[4], values?.[5]]
+    const capacity = blockTables!.shape[1]! * keyCache!.shape[1]!
+    const { pairs, keys } =
+      sequences && positions
+        ? keysSeen(sequences, positions, window!)
+        : { pairs: q!.shape[0]! * capacity, keys: blockTables!.shape[0]! * capacity }
     return {
-      flops: 4 * sizeOf(q!) * keys,
-      bytes: blockTables!.shape[0]! * perSequence + 8 * sizeOf(q!),
+      flops: 4 * colsOf(q!) * pairs,
+      bytes: 2 * keys * colsOf(keyCache!) * bytesOf(keyCache!.dtype) + 8 * sizeOf(q!),
     }
   },
   cases() {
@@ -157,6 +160,24 @@ export const attentionOp: Op = {
       }
     return cases
   },
+}
+
+/** How many pairs of a row and a key there are, and how many different keys; the rows of a sequence follow one another. */
+function keysSeen(
+  sequences: ArrayLike<number>,
+  positions: ArrayLike<number>,
+  window: number,
+): { pairs: number; keys: number } {
+  let pairs = 0
+  const ranges = new Map<number, { first: number; last: number }>()
+  for (let r = 0; r < positions.length; r++) {
+    const last = positions[r]!
+    const first = window > 0 ? Math.max(0, last - window + 1) : 0
+    pairs += last - first + 1
+    const range = ranges.get(sequences[r]!) ?? { first, last }
+    ranges.set(sequences[r]!, { first: Math.min(range.first, first), last: Math.max(range.last, last) })
+  }
+  return { pairs, keys: [...ranges.values()].reduce((sum, { first, last }) => sum + last - first + 1, 0) }
 }
 
 /** The paged keys and values of one layer. */
