@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import { LLM, miniModelDirectory, serve } from 'slipway'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
-// Every TypeScript block of the documents is a program, and runs. Shell lines that call the server run too.
+// Every TypeScript block of the documents is a program, and runs. Shell lines that call the server or measure run too.
 
 const run = promisify(execFile)
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -63,5 +63,19 @@ describe('curl lines are answered', () => {
     const { stdout } = await run('sh', ['-ec', code.replaceAll('http://127.0.0.1:8000', url)])
     expect(stdout).not.toContain('"error"')
     expect(stdout.length).toBeGreaterThan(0)
+  })
+})
+
+describe('slipway bench lines measure', () => {
+  const bin = `"${process.execPath}" "${root}packages/slipway/bin.mjs"`
+  const lines = blocks
+    .filter(({ language }) => language === 'sh')
+    .flatMap(({ code }) => code.split('\n').filter((line) => line.startsWith('npx slipway bench')))
+  test.each(lines)('%s', async (line) => {
+    const { stdout, stderr } = await run('sh', ['-ec', line.replace('npx slipway', bin)], { cwd: folder })
+    expect(stderr).toBe('')
+    expect(stdout).toMatch(/tok\/s|GFLOP\/s/)
+    const json = /--json (\S+)/.exec(line)?.[1]
+    if (json) expect(JSON.parse(await readFile(join(folder, json), 'utf8'))).toHaveProperty('machine')
   })
 })

@@ -12,5 +12,8 @@ export type {
 } from './outputs.ts'
 export { resolveParams, type ResolvedParams, type SamplingParams } from './sampling-params.ts'
 export { engineOptionsSchema, memoryBytes, parseOptions, resolveEngineOptions, type EngineOptions } from './options.ts'
+export { profileModel, type ModelProfile, type ProfileOptions } from './profile-model.ts'
+export { median, type OpProfile, type StepProfile } from './step-profile.ts'
+export { openStep, type StepShape } from './open-step.ts'
 export type { EngineStats } from './engine.ts'
 export type { LoadProgress, ModelInfo } from './protocol.ts'

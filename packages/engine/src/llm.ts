@@ -4,7 +4,6 @@ import {
   checkVocabulary,
   readConfig,
   readGenerationConfig,
-  resolveModel,
   Tokenizer,
   type ChatMessage,
   type GenerationConfig,
@@ -14,6 +13,7 @@ import { EngineClient } from './client.ts'
 import type { EngineStats } from './engine.ts'
 import { GenerationStream } from './generation-stream.ts'
 import { runAll, streamAll, type BatchOptions, type IndexedEvent } from './batch.ts'
+import { locateModel, type ModelSource } from './locate-model.ts'
 import { resolveEngineOptions, type EngineOptions, type ResolvedEngineOptions } from './options.ts'
 import type { RequestOutput } from './outputs.ts'
 import type { LoadProgress, ModelInfo } from './protocol.ts'
@@ -91,13 +91,7 @@ export class LLM {
   }
 
   async #load(model: string, source: Source, onProgress: (progress: LoadProgress) => void): Promise<void> {
-    const directory = await resolveModel(model, {
-      ...(source.revision !== undefined && { revision: source.revision }),
-      ...(source.cacheDir !== undefined && { cacheDir: source.cacheDir }),
-      ...(source.offline !== undefined && { offline: source.offline }),
-      onProgress: ({ file, received, total }) =>
-        onProgress({ stage: 'download', file, done: received, total: total ?? 0 }),
-    })
+    const directory = await locateModel(model, source, onProgress)
     if (this.#isClosed) throw new SlipwayError('internal', 'closed while loading')
     const tokenizer = await Tokenizer.load(directory)
     checkVocabulary(tokenizer, await readConfig(directory))
@@ -276,10 +270,7 @@ interface Loaded {
   readonly defaultParams: SamplingParams
 }
 
-interface Source {
-  readonly revision: string | undefined
-  readonly cacheDir: string | undefined
-  readonly offline: boolean | undefined
+interface Source extends ModelSource {
   readonly chatTemplate: string | undefined
 }
 

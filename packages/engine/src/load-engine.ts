@@ -1,5 +1,5 @@
 import { freemem } from 'node:os'
-import { openCheckpoint, type ModelConfig } from '@slipway/checkpoint'
+import { openCheckpoint, type Checkpoint, type ModelConfig } from '@slipway/checkpoint'
 import { loadModel, type LanguageModel } from '@slipway/models'
 import { bytesOf, cpuDevice, defaultDevice, referenceDevice, SlipwayError, type Device } from '@slipway/tensor'
 import { BlockPool } from './block-pool.ts'
@@ -12,17 +12,26 @@ import { Scheduler } from './scheduler.ts'
 type FloatType = 'f32' | 'bf16' | 'f16'
 
 const floatTypes = { float32: 'f32', bfloat16: 'bf16', float16: 'f16' } as const
-const floatNames = { f32: 'float32', bf16: 'bfloat16', f16: 'float16' } as const
+export const floatNames = { f32: 'float32', bf16: 'bfloat16', f16: 'float16' } as const
 
 /** Share of the free memory that the KV cache may take when nothing is said. */
 const defaultShare = 0.4
 
-/** Loads a checkpoint onto a device and builds the engine around it. */
-export async function loadEngine(
-  { model: name, directory, options }: WorkerSetup,
+/** A model on its device, with the types that its options come to. */
+export interface PlacedModel {
+  readonly checkpoint: Checkpoint
+  readonly device: Device
+  readonly model: LanguageModel
+  readonly dtype: FloatType
+  readonly kvDtype: FloatType
+}
+
+/** Loads a checkpoint onto the device that the options name. The checkpoint is closed. */
+export async function placeModel(
+  directory: string,
+  options: ResolvedEngineOptions,
   onProgress: (progress: LoadProgress) => void,
-): Promise<{ engine: Engine; info: ModelInfo; device: Device }> {
-  const started = performance.now()
+): Promise<PlacedModel> {
   const checkpoint = await openCheckpoint(directory)
   const device = openDevice(options)
   const dtype = floatType(options.dtype, checkpoint.config.dtype)
@@ -34,6 +43,16 @@ export async function loadEngine(
   })
   checkpoint.close()
   const kvDtype = options.kvCacheDtype === 'auto' ? dtype : floatTypes[options.kvCacheDtype]
+  return { checkpoint, device, model, dtype, kvDtype }
+}
+
+/** Loads a model and builds the engine around it. */
+export async function loadEngine(
+  { model: name, directory, options }: WorkerSetup,
+  onProgress: (progress: LoadProgress) => void,
+): Promise<{ engine: Engine; info: ModelInfo; device: Device }> {
+  const started = performance.now()
+  const { checkpoint, device, model, dtype, kvDtype } = await placeModel(directory, options, onProgress)
   const plan = planMemory(model, options, bytesOf(kvDtype))
   const pool = new BlockPool(plan.numBlocks, options.blockSize)
   const runner = new Runner(device, model, plan.numBlocks, options.blockSize, kvDtype)

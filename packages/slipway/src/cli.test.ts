@@ -1,39 +1,9 @@
-import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { miniModelDirectory } from './index.ts'
-
-// The command line as a user runs it: real processes on the built-in model.
-
-const bin = fileURLToPath(new URL('../bin.mjs', import.meta.url))
-
-interface Ended {
-  readonly code: number | null
-  readonly out: string
-  readonly err: string
-}
-
-function start(args: readonly string[], input = '') {
-  const child = spawn(process.execPath, [bin, ...args], { stdio: 'pipe' })
-  let out = ''
-  let err = ''
-  child.stdout.on('data', (data: Buffer) => (out += data.toString()))
-  child.stderr.on('data', (data: Buffer) => (err += data.toString()))
-  child.stdin.end(input)
-  const ended = new Promise<Ended>((resolve) => child.on('close', (code) => resolve({ code, out, err })))
-  const until = async (pattern: RegExp): Promise<string> => {
-    for (;;) {
-      const found = pattern.exec(out)
-      if (found) return found[1] ?? found[0]
-      if (child.exitCode !== null) throw new Error(`ended with ${child.exitCode} before ${pattern}: ${out}${err}`)
-      await new Promise((resolve) => setTimeout(resolve, 20))
-    }
-  }
-  return { child, ended, until }
-}
+import { start } from './testing/spawn.ts'
 
 const greedy = ['--temperature', '0', '--max-tokens', '12']
 
@@ -125,7 +95,7 @@ describe('mistakes end with one clear line', () => {
 
 test('help names every command and every engine flag', async () => {
   const { out } = await start(['--help']).ended
-  for (const name of ['serve', 'generate', 'chat', 'complete', 'doctor']) expect(out).toContain(name)
+  for (const name of ['serve', 'generate', 'chat', 'complete', 'bench', 'doctor']) expect(out).toContain(name)
   const serve = (await start(['serve', '--help']).ended).out
   for (const flag of [
     '--dtype',

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
+import { benchCommand } from './commands/bench.ts'
 import { chatCommand } from './commands/chat.ts'
 import { completeCommand } from './commands/complete.ts'
 import { doctorCommand } from './commands/doctor.ts'
@@ -20,7 +21,7 @@ export function createProgram(): Command {
       'after',
       '\nMODEL is a directory in Hugging Face form or a name on the hub; without it, the built-in model is used.',
     )
-  for (const command of [serveCommand(), generateCommand(), chatCommand(), completeCommand(), doctorCommand()])
-    program.addCommand(command)
+  for (const command of [serveCommand, generateCommand, chatCommand, completeCommand, benchCommand, doctorCommand])
+    program.addCommand(command())
   return program
 }
