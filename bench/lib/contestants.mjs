@@ -36,7 +36,7 @@ import { rateOf } from './rates.mjs'
  * @param {Omit<Settings, 'model'>} settings
  * @returns {Contestant[]}
  */
-export function openContestants({ peer, llamaBench, llamaBenchArgs }, files, settings) {
+export function openContestants({ peer, llamaBenches }, files, settings) {
   const staysLoaded = !peer || fitsTwice(files.gguf)
   /** @type {Contestant[]} */
   const contestants = [new Child('slipway', { ...settings, model: files.checkpoint }, staysLoaded)]
@@ -46,7 +46,7 @@ export function openContestants({ peer, llamaBench, llamaBenchArgs }, files, set
     const { version } = JSON.parse(readFileSync(manifest, 'utf8'))
     contestants.push(new Child(peer, { ...settings, model: files.gguf }, staysLoaded, { version }))
   }
-  if (llamaBench) contestants.push(new LlamaBench(llamaBench, llamaBenchArgs, { ...settings, model: files.gguf }))
+  for (const one of llamaBenches) contestants.push(new LlamaBench(one, { ...settings, model: files.gguf }))
   return contestants
 }
 

@@ -1,11 +1,11 @@
 // @ts-check
 import { parseConfig } from '@slipway/checkpoint'
+import { openStep } from '@slipway/engine'
 import { loadModel } from '@slipway/models'
-import { byteLengthOf, nullDevice } from '@slipway/tensor'
+import { byteLengthOf, costsOf, nullDevice } from '@slipway/tensor'
 import { configOf } from './checkpoint.mjs'
 import { roundingOf } from './rounding.mjs'
 import { tensorsOf } from './shapes.mjs'
-import { prepareStep } from './step.mjs'
 
 /** @typedef {import('./shapes.mjs').Shape} Shape */
 /** @typedef {import('@slipway/tensor').Step} Step */
@@ -42,16 +42,27 @@ async function bytesOfLayers(shape, quantization) {
     ...roundingOf(quantization),
   })
   return async (context) => {
-    const logits = prepareStep(device, model, { sequences: 1, rows: 1, context }).record()
-    const { steps } = await device.run([logits])
-    return steps.reduce((sum, step) => sum + residentBytes(step), 0)
+    const step = { sequences: 1, rows: 1, context }
+    // blocks of one token: no cache is larger than its context
+    const run = openStep(device, model, step, { blockSize: 1, kvDtype: 'bf16' })
+    /** @type {import('@slipway/tensor').Program[]} */
+    const programs = []
+    device.observer = { timesSteps: false, onRun: ({ program }) => programs.push(program) }
+    await run()
+    const [program] = programs
+    const costs = await costsOf(program)
+    return program.steps.reduce((sum, one, i) => sum + residentBytes(one, costs[i].bytes), 0)
   }
 }
 
-/** What a step reads of resident memory: what it declares, less what other steps of the program give and take. */
-function residentBytes(/** @type {Step} */ { op, inputs, outputs, attributes }) {
+/**
+ * What a step reads of resident memory: its bytes, less what other steps of the program give and take.
+ *
+ * @param {Step} step
+ * @param {number} bytes
+ */
+function residentBytes({ inputs, outputs }, bytes) {
   const passing = [...inputs, ...outputs].filter((tensor) => tensor && !tensor.base.storage)
-  const bytes = op.cost(inputs, outputs, attributes).bytes
   return Math.max(
     0,
     passing.reduce((sum, tensor) => sum - (tensor ? byteLengthOf(tensor) : 0), bytes),

@@ -54,8 +54,9 @@ export async function compare(bench, { flags, unit = 'tok/s', cases: plan }) {
   if (!supportedModelTypes().includes(shape.modelType))
     refuse(`--shape ${options.shape}: Slipway has no model_type ${shape.modelType} yet`)
   const cases = plan(options)
+  if (cases.length === 0) refuse(`nothing is left to measure of ${bench}`)
   const tasks = cases.map(({ task }) => task)
-  const files = await prepare(options.shape, { gguf: Boolean(options.peer ?? options.llamaBench) })
+  const files = await prepare(options.shape, { gguf: options.peer !== undefined || options.llamaBenches.length > 0 })
   const contestants = openContestants(options, files, {
     vocab: shape.vocab,
     threads: options.threads,
@@ -97,6 +98,9 @@ export async function compare(bench, { flags, unit = 'tok/s', cases: plan }) {
   if (options.json) await writeJson(options.json, result)
 }
 
+/** Tokens of a prompt from which on the shorter cases have warmed up enough. */
+const longWarmUp = 1024
+
 /**
  * Measures the cases for every contestant, one after another within each round, so that a slow minute of the machine
  * hits all of them. The order turns around from round to round. Values are by case, contestant and round.
@@ -118,6 +122,7 @@ async function measureRounds(cases, contestants, { rounds, retries, threads }, u
       if (!isWarmUp) speeds.push(speed)
       for (const [c, { label, task }] of cases.entries()) {
         for (const i of turns(contestants.length, round)) {
+          if (isWarmUp && c > 0 && task.prompt > longWarmUp) continue
           const measured = await measureCalmly(contestants[i], task, isWarmUp ? 0 : retries)
           if (isWarmUp || !measured) continue
           values[c][i].push(measured.value)

@@ -1,22 +1,23 @@
 // @ts-check
 import { spawnSync } from 'node:child_process'
-import { basename } from 'node:path'
 
 /** Below this a context costs less than the noise. */
 const minDepth = 256
 
-/** A `llama-bench` of the llama.cpp family, given by path. It warms up by itself. */
+/**
+ * A `llama-bench` of the llama.cpp family, given by path. llama.cpp's warms up with the whole test, ik_llama.cpp's with
+ * one token only, so that the second of two runs counts; after a long context one, which has had that to warm up.
+ */
 export class LlamaBench {
   /** @type {Record<string, unknown>} */
   info = {}
 
   /**
-   * @param {string} path
-   * @param {readonly string[]} args further arguments, such as -rtr 1
+   * @param {import('./options.mjs').Options['llamaBenches'][number]} given
    * @param {import('./child.mjs').Settings} settings
    */
-  constructor(path, args, settings) {
-    this.name = basename(path)
+  constructor({ name, path, args }, settings) {
+    this.name = name
     this.#path = path
     this.#args = args
     this.#settings = settings
@@ -35,12 +36,13 @@ export class LlamaBench {
   async measure({ kind, prompt, tokens, sequences }) {
     if (kind === 'load' || sequences > 1) return undefined
     const { model, threads, batchTokens } = this.#settings
-    const common = ['-m', model, '-t', threads, '-ub', batchTokens, '-r', 1, '-o', 'json']
+    const runs = kind === 'decode' && prompt >= minDepth ? 1 : 2
+    const common = ['-m', model, '-t', threads, '-ub', batchTokens, '-r', runs, '-o', 'json']
     const test = kind === 'prefill' ? ['-p', prompt, '-n', 0] : this.#decodeArgs(prompt, tokens)
     const args = [...common, ...test, ...this.#args]
     const { status, stdout, stderr, error } = spawnSync(this.#path, args.map(String), { encoding: 'utf8' })
     if (status !== 0) throw new Error(`${this.#path} ${args.join(' ')}: ${error?.message ?? stderr.slice(-500)}`)
-    return { value: this.#read(stdout) }
+    return { value: (kind === 'prefill' ? prompt : tokens) / (this.#read(stdout) / 1e9) }
   }
 
   /** @param {number} depth @param {number} tokens */
@@ -51,12 +53,12 @@ export class LlamaBench {
     return this.#knowsDepth ? ['-p', 0, '-n', tokens, '-d', depth] : ['-p', 0, '-n', 0, '-gp', `${depth},${tokens}`]
   }
 
-  /** Tokens per second of the one test that was asked for. @param {string} stdout */
+  /** Nanoseconds of the last run of the one test that was asked for. @param {string} stdout */
   #read(stdout) {
     // some builds print a line or two before
     const [result] = JSON.parse(stdout.slice(stdout.indexOf('[')))
     this.info = { version: `${result.build_number} (${result.build_commit})`, cpu: result.cpu_info }
-    return Number(result.avg_ts)
+    return Number(result.samples_ns.at(-1))
   }
 
   async close() {}

@@ -1,5 +1,7 @@
 // @ts-check
+import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
+import { basename } from 'node:path'
 import { parseArgs } from 'node:util'
 import { shapes } from './shapes.mjs'
 
@@ -9,8 +11,7 @@ import { shapes } from './shapes.mjs'
  * @property {number} rounds
  * @property {number} retries
  * @property {string | undefined} peer
- * @property {string | undefined} llamaBench
- * @property {readonly string[]} llamaBenchArgs
+ * @property {readonly { name: string, path: string, args: readonly string[] }[]} llamaBenches
  * @property {'wint4' | 'wint8' | 'none'} quantization
  * @property {number} threads
  * @property {number} batchTokens
@@ -26,8 +27,7 @@ const common = [
   ['rounds', '5', 'measured rounds, after one that warms up'],
   ['retries', '2', 'times that a measurement disturbed by other processes is taken again'],
   ['peer', 'node-llama-cpp', 'node-llama-cpp or none'],
-  ['llama-bench', '', 'path of a llama-bench of the llama.cpp family, measured as well'],
-  ['llama-bench-args', '', 'further arguments for it: --llama-bench-args="-rtr 1"'],
+  ['llama-bench', '', 'a llama-bench of the llama.cpp family as well: "[NAME=]PATH [ARGS]"; may be given again'],
   ['quantization', 'wint4', 'of our side: wint4, wint8 or none'],
   ['threads', String(availableParallelism()), 'of every side'],
   ['batch-tokens', '512', 'most tokens of one step, of every side'],
@@ -55,6 +55,29 @@ export function readOptions(name, own, taken = common.map(([flag]) => flag)) {
   }
 }
 
+/**
+ * Splits `--shape NAME` off arguments that are meant for another command.
+ *
+ * @param {readonly string[]} args
+ * @returns {{ shape: string, rest: readonly string[] }}
+ */
+export function shapeFirst(args) {
+  const byDefault = 'qwen2.5-0.5b'
+  const at = args.findIndex((arg) => arg === '--shape' || arg.startsWith('--shape='))
+  if (at < 0) return { shape: byDefault, rest: args }
+  const isOne = args[at] !== '--shape'
+  const shape = isOne ? args[at].slice('--shape='.length) : (args[at + 1] ?? '')
+  if (!(shape in shapes)) refuse(`--shape ${shape}: expected one of ${Object.keys(shapes).join(', ')}`)
+  return { shape, rest: args.filter((_, i) => i !== at && (isOne || i !== at + 1)) }
+}
+
+/** @param {string} text name (by default that of the file), path and further arguments */
+function llamaBenchOf(text) {
+  const [, name, path, args] = /^(?:([\w. -]+)=)?(\S+)(.*)$/.exec(text.trim()) ?? []
+  if (!path || !existsSync(path)) throw new Error(`--llama-bench ${text}: no file ${path ?? ''}`)
+  return { name: name ?? basename(path), path, args: args.split(' ').filter(Boolean) }
+}
+
 /** Ends the process: what was asked for cannot be done. @param {string} message @returns {never} */
 export function refuse(message) {
   console.error(message)
@@ -69,7 +92,7 @@ const helpAsked = new Error('help')
  * @returns {Options}
  */
 function parse(own, flags) {
-  const known = flags.map(([flag]) => [flag, { type: 'string' }])
+  const known = flags.map(([flag]) => [flag, { type: 'string', multiple: flag === 'llama-bench' }])
   const { values } = parseArgs({ options: { help: { type: 'boolean' }, ...Object.fromEntries(known) } })
   if ('help' in values) throw helpAsked
   const byDefault = Object.fromEntries([...common, ...own])
@@ -89,8 +112,7 @@ function parse(own, flags) {
     rounds: numbers('rounds')[0],
     retries: numbers('retries', 0)[0],
     peer: peer === 'none' ? undefined : peer,
-    llamaBench: text('llama-bench') || undefined,
-    llamaBenchArgs: text('llama-bench-args').split(' ').filter(Boolean),
+    llamaBenches: /** @type {string[]} */ (/** @type {any} */ (values)['llama-bench'] ?? []).map(llamaBenchOf),
     quantization: /** @type {Options['quantization']} */ (choice('quantization', ['wint4', 'wint8', 'none'])),
     threads: numbers('threads')[0],
     batchTokens: numbers('batch-tokens')[0],

@@ -5,7 +5,7 @@ import { tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { writeCheckpoint } from './checkpoint.mjs'
 import { writeGgufModel } from './gguf-model.mjs'
-import { shapes } from './shapes.mjs'
+import { kvBytesPerToken, shapes } from './shapes.mjs'
 
 /** Part of every file's name: raise it when the writers change what they write. */
 const version = 1
@@ -42,6 +42,20 @@ export async function prepare(name, wanted) {
 export function weightFiles(path) {
   if (statSync(path).isFile()) return [path]
   return readdirSync(path).flatMap((file) => (file.endsWith('.safetensors') ? [join(path, file)] : []))
+}
+
+/**
+ * Why a model of this shape cannot have sequences so long here, on both sides at once; undefined if it can.
+ *
+ * @param {string} name
+ * @param {number} length tokens
+ */
+export function reasonAgainst(name, length) {
+  const { positions } = shapes[name]
+  if (length >= positions) return `${length} tokens, and the model has ${positions} positions`
+  const bytes = 2 * kvBytesPerToken(shapes[name]) * length
+  if (bytes > totalmem() / 4) return `keys and values of both sides would take ${(bytes / 2 ** 30).toFixed(1)} GiB`
+  return undefined
 }
 
 /** Whether a file of weights can be in memory beside another one. @param {string} gguf */

@@ -23,7 +23,10 @@ export function figure(value) {
  * @param {readonly number[]} others
  */
 export function printRound(round, label, unit, contestants, values, speed, others) {
-  const parts = contestants.map(({ name }, i) => `${name} ${figure(values[i].at(-1) ?? NaN)} ${unit}`)
+  const parts = contestants.flatMap(({ name }, i) => {
+    const value = values[i].at(-1)
+    return value === undefined ? [] : [`${name} ${figure(value)} ${unit}`]
+  })
   const most = Math.max(...others)
   if (most > disturbed) parts.push(`disturbed: other processes took ${percent(most)}`)
   console.log([`round ${round}`, label, ...parts, `reads ${figure(speed.bandwidth)} GB/s`].join('  '))
