@@ -13,6 +13,7 @@ namespace slipway {
 namespace {
 
 constexpr int kMaxArguments = 6;
+constexpr int kMaxThreads = 1024;
 
 struct Arguments {
   napi_env env;
@@ -102,16 +103,26 @@ napi_value ops(napi_env env, napi_callback_info) {
   return list;
 }
 
-// (threads, index in targets()) -> engine | undefined
+// (threads, index in targets(), core of each thread: Float64Array | undefined) -> engine | undefined
 napi_value open(napi_env env, napi_callback_info info) {
   Arguments args(env, info);
   double threads, target;
   Target all[kMaxTargets];
   int count = listTargets(all);
   if (!args.number(0, &threads) || !args.number(1, &target)) return nullptr;
-  if (!(threads >= 1 && threads <= 1024) || !(target >= 0 && target < count)) return nullptr;
+  if (!(threads >= 1 && threads <= kMaxThreads) || !(target >= 0 && target < count)) return nullptr;
   if (!all[(int)target].supported) return nullptr;
-  Pool* pool = Pool::create((int)threads);
+  int cores[kMaxThreads];
+  char* words = nullptr;
+  size_t size = 0;
+  bool pinned = args.count > 2 && args.bytes(args.values[2], &words, &size);
+  if (pinned && size != (size_t)threads * sizeof(double)) return nullptr;
+  for (int i = 0; pinned && i < (int)threads; i++) {
+    double core = ((const double*)words)[i];
+    if (!(core >= 0 && core < 1e6)) return nullptr;
+    cores[i] = (int)core;
+  }
+  Pool* pool = Pool::create((int)threads, pinned ? cores : nullptr);
   Engine* engine = pool ? new (std::nothrow) Engine{pool, all[(int)target].kernels} : nullptr;
   napi_value handle = nullptr;
   if (engine && napi_create_external(env, engine, freeEngine, nullptr, &handle) == napi_ok) return handle;

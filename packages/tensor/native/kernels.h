@@ -8,10 +8,16 @@
 
 namespace slipway {
 
+struct Share {
+  int64_t begin, end;
+};
+
 // What a kernel knows besides its step: which share of the work is its own, and where to report a fault.
 class Context {
  public:
-  Context(Pool& pool, int thread, int64_t* failure) : pool_(pool), thread_(thread), failure_(failure) {}
+  Context(Pool& pool, int thread, int64_t* failure)
+      : pool_(pool), thread_(thread), failure_(failure), division_(pool.lastDivision()) {}
+  ~Context() { pool_.cursor(thread_).last = division_; }
 
   int thread() const { return thread_; }
   int threads() const { return pool_.threads(); }
@@ -21,15 +27,27 @@ class Context {
   void* shared() const { return pool_.shared(); }
   // Between the phases of an op. All threads must come, also one that has met a fault.
   void barrier() { pool_.barrier(); }
+  // Divides `total` equal items among the threads, about `grain` or more at a time. All threads call it alike; each then
+  // works on what `take` hands out until there is nothing left: its own share first, then the tails of slower threads'
+  // shares. Whoever takes a chunk, its bounds depend on these numbers alone. Without enough work for more than a chunk
+  // per thread nothing moves, and nothing is spent on it.
+  void divide(int64_t total, int64_t grain);
+  bool take(Share* chunk);
   // Remembers the first fault of the run; the kernel then returns.
   void fail(Code code, int64_t value = 0);
+  // Whether something has failed; with `before`, in an earlier step.
+  bool hasFailed(bool before) const;
 
   int step = 0;
 
  private:
   Pool& pool_;
   const int thread_;
-  int64_t* const failure_;  // code, step, value
+  int64_t* const failure_;  // code and step, value
+  uint32_t division_;       // number of the current division
+  int64_t total_ = 0;
+  int chunks_ = 0;    // of each thread; 0: nothing moves
+  int offset_ = 0;    // whose chunks are taken, counted from this thread
 };
 
 using Kernel = void (*)(const Step&, Context&);
@@ -62,10 +80,6 @@ struct Target {
 };
 constexpr int kMaxTargets = 4;
 int listTargets(Target* targets);
-
-struct Share {
-  int64_t begin, end;
-};
 
 // This thread's part of `total` equal items.
 static inline Share shareOf(int64_t total, const Context& context) {

@@ -23,21 +23,33 @@ void quantizedLinear(const Step&, Context&);
 
 size_t linearWorkspace(const Step&, int threads);
 size_t quantizedLinearWorkspace(const Step&, int threads);
+size_t sampleWorkspace(const Step&, int threads);
+size_t argmaxWorkspace(const Step&, int threads);
+size_t logprobsWorkspace(const Step&, int threads);
 
 void pack(const PackJob&, int64_t firstPanel, int64_t lastPanel);
 float readAll(const float* from, int64_t count);
 int64_t multiplyAdds(int64_t rounds, float* sink);
 
+// Calls body(item) for this thread's part of `total` items of about `width` elements each.
+template <class F>
+SLIPWAY_INLINE void forEachItem(int64_t total, int64_t width, Context& context, F body) {
+  // a few microseconds at a time: what threads tell each other takes a fraction of one
+  constexpr int64_t kElements = 16384;
+  context.divide(total, width > 0 ? kElements / width : kElements);
+  for (Share chunk; context.take(&chunk);)
+    for (int64_t i = chunk.begin; i < chunk.end; i++) body(i);
+}
+
 // Calls body(row, begin, end) for this thread's part of rows x columns, cut into runs of columns.
 template <class F>
-SLIPWAY_INLINE void forEachRun(int64_t rows, int64_t cols, const Context& context, F body) {
+SLIPWAY_INLINE void forEachRun(int64_t rows, int64_t cols, Context& context, F body) {
   constexpr int64_t kRun = 512;
   int64_t runs = (cols + kRun - 1) / kRun;
-  Share share = shareOf(rows * runs, context);
-  for (int64_t i = share.begin; i < share.end; i++) {
+  forEachItem(rows * runs, kRun, context, [&](int64_t i) {
     int64_t row = i / runs, begin = i % runs * kRun;
     body(row, begin, begin + kRun < cols ? begin + kRun : cols);
-  }
+  });
 }
 
 }  // namespace slipway::SLIPWAY_TARGET

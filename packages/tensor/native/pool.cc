@@ -56,6 +56,46 @@ struct Start {
 
 }  // namespace
 
+#if defined(__linux__)
+// Room for 8192 cores: the system refuses a set smaller than its own.
+struct CoreSet {
+  alignas(cpu_set_t) unsigned long bits[8192 / (8 * sizeof(long))] = {};
+
+  cpu_set_t* set() { return (cpu_set_t*)bits; }
+  bool readFrom(pthread_t thread) { return pthread_getaffinity_np(thread, sizeof bits, set()) == 0; }
+  bool applyTo(pthread_t thread) { return pthread_setaffinity_np(thread, sizeof bits, set()) == 0; }
+  bool add(int core) {
+    if (core < 0 || core >= (int)(8 * sizeof bits)) return false;
+    CPU_SET_S(core, sizeof bits, set());
+    return true;
+  }
+};
+
+bool Pool::pin(const int* cores) {
+  before_ = new (std::nothrow) CoreSet;
+  if (!before_ || !before_->readFrom(pthread_self())) return false;
+  for (int i = threads_ - 1; i >= 0; i--) {
+    CoreSet one;
+    if (!one.add(cores[i]) || !one.applyTo(i == 0 ? pthread_self() : handles_[i])) return false;
+  }
+  callerCore_ = cores[0];
+  return true;
+}
+
+void Pool::unpin() {
+  CoreSet mine, now;
+  // whoever has moved the thread since then has the last word
+  bool still = callerCore_ >= 0 && mine.add(callerCore_) && now.readFrom(pthread_self()) &&
+               CPU_EQUAL_S(sizeof mine.bits, mine.set(), now.set());
+  if (still) before_->applyTo(pthread_self());
+  delete before_;
+}
+#else
+struct CoreSet {};
+bool Pool::pin(const int*) { return false; }
+void Pool::unpin() {}
+#endif
+
 Scratch::~Scratch() { free(memory_); }
 
 void* Scratch::take(size_t bytes) {
@@ -67,24 +107,26 @@ void* Scratch::take(size_t bytes) {
   return memory_;
 }
 
-Pool* Pool::create(int threads) {
+Pool* Pool::create(int threads, const int* cores) {
   Pool* pool = new (std::nothrow) Pool(threads);
   if (!pool) return nullptr;
   pool->handles_ = new (std::nothrow) pthread_t[threads];
   pool->scratch_ = new (std::nothrow) Scratch[threads];
-  bool ok = pool->handles_ && pool->scratch_;
+  pool->cursors_ = new (std::nothrow) Cursor[threads];
+  bool ok = pool->handles_ && pool->scratch_ && pool->cursors_;
   for (int i = 1; ok && i < threads; i++) {
     Start* start = new (std::nothrow) Start{pool, i};
     ok = start && pthread_create(&pool->handles_[i], nullptr, enter, start) == 0;
     if (ok) pool->started_++;
     else delete start;
   }
-  if (ok) return pool;
+  if (ok && (!cores || pool->pin(cores))) return pool;
   delete pool;
   return nullptr;
 }
 
 Pool::~Pool() {
+  unpin();
   pthread_mutex_lock(&mutex_);
   closing_ = true;
   generation_.fetch_add(1);
@@ -93,6 +135,7 @@ Pool::~Pool() {
   for (int i = 1; i < started_; i++) pthread_join(handles_[i], nullptr);
   delete[] handles_;
   delete[] scratch_;
+  delete[] cursors_;
   pthread_cond_destroy(&wake_);
   pthread_mutex_destroy(&mutex_);
 }
@@ -115,6 +158,8 @@ void Pool::work(int thread) {
 
 unsigned Pool::nextTask(unsigned seen) {
   auto waiting = [&] { return generation_.load(std::memory_order_acquire) == seen; };
+  // others are still at work, and the next run often follows at once
+  spin([&] { return busy_.load(std::memory_order_relaxed) && waiting(); });
   if (!spinAwhile(waiting)) {
     pthread_mutex_lock(&mutex_);
     // sequentially consistent with `run`: either it sees this sleeper or the sleeper sees its task
@@ -128,8 +173,13 @@ unsigned Pool::nextTask(unsigned seen) {
 
 void Pool::run(Task task, void* context) {
   if (threads_ == 1) return task(context, 0);
+  for (int i = 0; i < threads_; i++) {
+    // only a fault lets threads miss divisions
+    if ((int32_t)(cursors_[i].last - lastDivision_) > 0) lastDivision_ = cursors_[i].last;
+  }
   task_ = task;
   context_ = context;
+  busy_.store(true, std::memory_order_relaxed);
   running_.store(threads_ - 1, std::memory_order_relaxed);
   generation_.fetch_add(1);
   if (sleeping_.load() > 0) {
@@ -139,6 +189,7 @@ void Pool::run(Task task, void* context) {
   }
   task(context, 0);
   spin([&] { return running_.load(std::memory_order_acquire) > 0; });
+  busy_.store(false, std::memory_order_relaxed);
 }
 
 void Pool::barrier() {

@@ -6,19 +6,6 @@
 
 namespace slipway {
 
-void* Context::scratch(size_t bytes) {
-  void* memory = pool_.scratch(thread_).take(bytes);
-  if (!memory) fail(Code::kOutOfMemory, (int64_t)bytes);
-  return memory;
-}
-
-void Context::fail(Code code, int64_t value) {
-  int64_t none = 0;
-  if (!__atomic_compare_exchange_n(&failure_[0], &none, (int64_t)code, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) return;
-  failure_[1] = step;
-  failure_[2] = value;
-}
-
 namespace {
 
 struct Run {
@@ -27,7 +14,7 @@ struct Run {
   const double* words;
   const double* end;
   Times times;
-  Failure failure;
+  int64_t fault[2];  // see Context::fail
 };
 
 double now() {
@@ -45,22 +32,21 @@ void noteTime(const Times& times, int step, double* last) {
 
 void walk(void* argument, int thread) {
   Run& run = *(Run*)argument;
-  Context context(run.pool, thread, &run.failure.code);
+  Context context(run.pool, thread, run.fault);
   Step step;
   double last = 0;
-  bool sharing = false;  // the shared memory may still be read by a step since the last barrier
   for (const double* at = run.words; at < run.end; context.step++) {
     if (!decodeStep(&at, run.end, &step)) {
       // every thread stops here, so no barrier is left waiting
       context.fail(Code::kMalformed);
       return;
     }
-    bool shares = run.kernels.workspaces[(int)step.op] != nullptr;
-    bool barrier = step.barrier || run.times.seconds || (sharing && shares);
-    if (barrier) run.pool.barrier();
-    sharing = shares || (sharing && !barrier);
+    // steps that share memory must not overlap, nor may a fault before them be seen by some threads only
+    bool together = run.kernels.workspaces[(int)step.op] != nullptr;
+    if (step.barrier || run.times.seconds || together) run.pool.barrier();
     if (run.times.seconds && thread == 0) noteTime(run.times, context.step - 1, &last);
-    if (__atomic_load_n(&run.failure.code, __ATOMIC_RELAXED) == 0) run.kernels.ops[(int)step.op](step, context);
+    // a kernel with barriers of its own runs on all threads or on none: it counts only what failed before the barrier
+    if (!context.hasFailed(together)) run.kernels.ops[(int)step.op](step, context);
   }
   if (!run.times.seconds) return;
   run.pool.barrier();
@@ -116,11 +102,11 @@ void computeShare(void* argument, int) {
 }  // namespace
 
 Failure runProgram(Pool& pool, const Kernels& kernels, const double* words, int64_t count, Times times) {
-  Run run{pool, kernels, words, words + count, times, {0, 0, 0}};
+  Run run{pool, kernels, words, words + count, times, {0, 0}};
   size_t bytes = workspaceOf(run);
   if (!pool.reserveShared(bytes)) return {(int64_t)Code::kOutOfMemory, 0, (int64_t)bytes};
   pool.run(walk, &run);
-  return run.failure;
+  return {run.fault[0] & 0xff, run.fault[0] >> 8, run.fault[1]};
 }
 
 void packPanels(Pool& pool, const Kernels& kernels, const PackJob& job) {

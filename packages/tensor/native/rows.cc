@@ -28,10 +28,9 @@ template <class T>
 void writeCache(const Step& step, Context& context) {
   const Tensor* t = step.tensors;
   const int32_t* slots = (const int32_t*)t[4].data;
-  Share share = shareOf(t[2].rows, context);
-  for (int64_t row = share.begin; row < share.end; row++) {
+  forEachItem(t[2].rows, t[2].cols, context, [&](int64_t row) {
     int32_t slot = slots[row];
-    if (slot < 0) continue;
+    if (slot < 0) return;
     if (slot >= t[0].rows || slot >= t[1].rows) return context.fail(Code::kOutOfRange, slot);
     for (int i = 0; i < 2; i++) {
       const float* from = rowOf<const float>(t[2 + i], row);
@@ -39,7 +38,7 @@ void writeCache(const Step& step, Context& context) {
       int64_t cols = t[2 + i].cols;
       for (int64_t c = 0; c < cols; c += kLanes) storePartial(to + c, loadPartial(from + c, cols - c), cols - c);
     }
-  }
+  });
 }
 
 }  // namespace
@@ -68,8 +67,7 @@ void rmsNorm(const Step& step, Context& context) {
   int64_t width = weight.cols;
   if (width == 0) return;
   int64_t runs = x.cols / width;
-  Share share = shareOf(x.rows * runs, context);
-  for (int64_t i = share.begin; i < share.end; i++) {
+  forEachItem(x.rows * runs, width, context, [&](int64_t i) {
     const float* from = rowOf<const float>(x, i / runs) + i % runs * width;
     float* to = rowOf<float>(out, i / runs) + i % runs * width;
     const float* w = (const float*)weight.data;
@@ -78,21 +76,21 @@ void rmsNorm(const Step& step, Context& context) {
       int64_t n = width - c;
       storePartial(to + c, normalized(loadPartial(from + c, n), factor, loadPartial(w + c, n)), n);
     }
-  }
+  });
 }
 
 void ropeTable(const Step& step, Context& context) {
   const Tensor &positions = step.tensors[0], &frequencies = step.tensors[1], &out = step.tensors[2];
   int64_t pairs = frequencies.cols;
   double scale = step.attributes[0];
-  Share share = shareOf(out.rows * pairs, context);
-  for (int64_t i = share.begin; i < share.end; i++) {
+  // a sine takes about as long as sixteen elements elsewhere
+  forEachItem(out.rows * pairs, 16, context, [&](int64_t i) {
     int64_t row = i / pairs, pair = i % pairs;
     float angle = (float)((double)((const int32_t*)positions.data)[row] * (double)((const float*)frequencies.data)[pair]);
     float* to = rowOf<float>(out, row);
     to[pair] = (float)(cos((double)angle) * scale);
     to[pairs + pair] = (float)(sin((double)angle) * scale);
-  }
+  });
 }
 
 void rope(const Step& step, Context& context) {
@@ -100,8 +98,7 @@ void rope(const Step& step, Context& context) {
   int64_t width = (int64_t)step.attributes[0], pairs = table.cols / 2;
   if (width <= 0 || 2 * pairs > width) return context.fail(Code::kMalformed);
   int64_t heads = x.cols / width;
-  Share share = shareOf(x.rows * heads, context);
-  for (int64_t i = share.begin; i < share.end; i++) {
+  forEachItem(x.rows * heads, width, context, [&](int64_t i) {
     int64_t row = i / heads;
     const float* from = rowOf<const float>(x, row) + i % heads * width;
     float* to = rowOf<float>(out, row) + i % heads * width;
@@ -114,7 +111,7 @@ void rope(const Step& step, Context& context) {
       storePartial(to + pairs + c, add(mul(b, cosine), mul(a, sine)), n);
     }
     for (int64_t c = 2 * pairs; c < width; c++) to[c] = from[c];
-  }
+  });
 }
 
 void siluMul(const Step& step, Context& context) {

@@ -13,8 +13,8 @@ const root = fileURLToPath(new URL('../native/', import.meta.url))
 const out = join(root, 'build')
 const addon = join(out, 'slipway.node')
 
-const shared = ['addon', 'command', 'memory', 'pool', 'program', 'targets']
-const kernels = ['table', 'rows', 'linear', 'quantized-linear', 'attention', 'sample']
+const shared = ['addon', 'command', 'context', 'memory', 'pool', 'program', 'targets']
+const kernels = ['table', 'rows', 'linear', 'quantized-linear', 'attention', 'sample', 'logits']
 const targetsOf = {
   x64: {
     baseline: ['-march=x86-64-v2'],

@@ -149,6 +149,35 @@ export interface Candidate {
   readonly weight: number
 }
 
+/** Ids of a block are added up before they join a sum. */
+const blockIds = 256
+
+/**
+ * A sum of weights in the order in which they come; neighbours of one block are added up first, so that a device can
+ * share out a vocabulary among its threads and still get these bits.
+ */
+class BlockSum {
+  #before = 0
+  #part = 0
+  #block = -1
+
+  add({ id, weight }: Candidate): number {
+    const block = Math.floor(id / blockIds)
+    if (block !== this.#block) {
+      this.#before += this.#part
+      this.#part = 0
+      this.#block = block
+    }
+    this.#part += weight
+    return this.#before + this.#part
+  }
+}
+
+function totalOf(candidates: readonly Candidate[]): number {
+  const sum = new BlockSum()
+  return candidates.reduce((_, candidate) => sum.add(candidate), 0)
+}
+
 /** What is left of a row after minP, topK and topP, in the order in which the draw walks it. */
 export function candidatesOf(
   logits: Float64Array,
@@ -170,18 +199,18 @@ export function candidatesOf(
   if (cut) kept = kept.sort(better).slice(0, topK)
   if (topP >= 1) return kept
   // a total in the order of ids unless topK has sorted: so no device must sort a whole vocabulary for it
-  const target = topP * kept.reduce((sum, t) => sum + t.weight, 0)
+  const target = topP * totalOf(kept)
   kept.sort(better)
-  let share = 0
-  const end = kept.findIndex((t) => (share += t.weight) >= target)
+  const share = new BlockSum()
+  const end = kept.findIndex((t) => share.add(t) >= target)
   return end >= 0 ? kept.slice(0, end + 1) : kept
 }
 
 /** The draw of `sampleOp`; `draw` is uniform in [0, 1). */
 export function drawFrom(candidates: readonly Candidate[], draw: number): number {
-  const total = candidates.reduce((sum, t) => sum + t.weight, 0)
-  let share = 0
-  return (candidates.find((t) => (share += t.weight) > draw * total) ?? candidates.at(-1)!).id
+  const total = totalOf(candidates)
+  const share = new BlockSum()
+  return (candidates.find((t) => share.add(t) > draw * total) ?? candidates.at(-1)!).id
 }
 
 export function argmaxOf(values: Float64Array): number {
