@@ -79,8 +79,12 @@ export async function loadEngine(
   return { engine, info, device }
 }
 
-function openDevice({ device, threads }: ResolvedEngineOptions): Device {
-  const settings = threads === undefined ? {} : { threads }
+function openDevice({ device, threads, pinThreads }: ResolvedEngineOptions): Device {
+  const settings = { pinThreads, ...(threads !== undefined && { threads }) }
+  if (device === 'reference' && pinThreads)
+    throw new SlipwayError('request', 'option pinThreads: the reference device has no threads to pin; leave it out', {
+      param: 'pinThreads',
+    })
   if (device === 'reference') return referenceDevice()
   return device === 'cpu' ? cpuDevice(settings) : defaultDevice(settings)
 }

@@ -35,6 +35,10 @@ export const engineOptionsSchema = z.strictObject({
     .optional()
     .describe('memory for keys and values: bytes (2147483648, 2GB, 512MiB) or a share of free memory (0.3)'),
   threads: z.int().min(1).max(256).optional().describe('kernel threads; default: one per core'),
+  pinThreads: z
+    .boolean()
+    .default(false)
+    .describe('keep every kernel thread on a core of its own, for machines that do nothing else (Linux)'),
   maxWaitingRequests: count.default(1024).describe('requests that may queue before new ones are refused'),
 })
 

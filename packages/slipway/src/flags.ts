@@ -39,6 +39,10 @@ export function addEngineFlags(command: Command): Command {
     properties: Record<string, Property>
   }
   for (const [name, { type, enum: choices, default: preset, description }] of Object.entries(properties)) {
+    if (type === 'boolean') {
+      command.option(`--${kebab(name)}`, description)
+      continue
+    }
     const text = preset === undefined ? description : `${description} (default: ${String(preset)})`
     const option = new Option(`--${kebab(name)} <${choices ? 'type' : type === 'integer' ? 'n' : 'value'}>`, text)
     if (choices) option.choices(choices)

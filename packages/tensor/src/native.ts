@@ -22,7 +22,8 @@ export interface Native {
   targets(): readonly (readonly [isa: Isa, supported: boolean])[]
   /** Names of the ops that have kernels; the index is the op's code in the command buffer. */
   ops(): readonly string[]
-  open(threads: number, target: number): Engine | undefined
+  /** With `cores`, one per thread, threads stay on them, the calling one until `close`. */
+  open(threads: number, target: number, cores?: Float64Array): Engine | undefined
   /** Joins the threads; the engine then refuses work. */
   close(engine: Engine): void
   /** With `seconds`, steps run one after another and each one's time is written there. */

@@ -4,6 +4,7 @@ import { bytesOf } from '../dtype.ts'
 import { SlipwayError } from '../errors.ts'
 import { chooseTarget, faults, loadNative, type Engine, type Isa, type Native } from '../native.ts'
 import type { Op, WeightRole } from '../op.ts'
+import { coresToPin } from '../pin-threads.ts'
 import type { Program } from '../program.ts'
 import type { Layout, Spec, Storage } from '../tensor.ts'
 import { CommandBuffer } from './command-buffer.ts'
@@ -12,6 +13,11 @@ import { referenceDevice } from './reference.ts'
 export interface CpuOptions {
   /** Threads that compute, the calling one included; all available cores by default. */
   readonly threads?: number
+  /**
+   * Keeps every thread on a core of its own, the calling one until the device is closed: steadier on a machine that
+   * does nothing else, slower beside other work. Threads that the calling one starts meanwhile inherit its core. Linux only.
+   */
+  readonly pinThreads?: boolean
   /** Forces an instruction set, as SLIPWAY_ISA does. */
   readonly isa?: Isa
 }
@@ -38,13 +44,15 @@ export class CpuBackend implements Backend {
   #arena: Memory | undefined
   #closed = false
 
-  constructor(native: Native, { threads = availableParallelism(), isa }: CpuOptions = {}) {
+  constructor(native: Native, { threads = availableParallelism(), pinThreads = false, isa }: CpuOptions = {}) {
     if (!Number.isInteger(threads) || threads < 1 || threads > 1024)
       throw new SlipwayError('request', `threads is ${threads}; give a whole number from 1 to 1024`, { threads })
     const target = chooseTarget(native, isa)
-    const engine = native.open(threads, target)
-    if (!engine) throw new SlipwayError('device', `${threads} threads cannot be started`, { threads })
-    this.name = `cpu (${native.targets()[target]![0]}, ${threads} threads)`
+    const cores = pinThreads ? coresToPin(threads) : undefined
+    const engine = native.open(threads, target, cores && Float64Array.from(cores))
+    const pinned = cores ? ` and pinned to cores ${cores.join(', ')}; leave pinThreads out` : ''
+    if (!engine) throw new SlipwayError('device', `${threads} threads cannot be started${pinned}`, { threads })
+    this.name = `cpu (${native.targets()[target]![0]}, ${threads} threads${cores ? ', pinned' : ''})`
     this.#commands = new CommandBuffer(native.ops())
     this.#native = native
     this.#engine = engine
@@ -153,7 +161,10 @@ export function cpuAvailable(): CpuAvailability {
 }
 
 /** The cpu device, or the reference device where the native kernels are absent. */
-export function defaultDevice(options: Pick<CpuOptions, 'threads'> = {}): Device {
+export function defaultDevice(options: Pick<CpuOptions, 'threads' | 'pinThreads'> = {}): Device {
   // an unusable SLIPWAY_ISA is an error, not a reason to be slow
-  return loadNative().native ? cpuDevice(options) : referenceDevice()
+  if (loadNative().native) return cpuDevice(options)
+  if (options.pinThreads)
+    throw new SlipwayError('request', 'option pinThreads: the reference device has no threads to pin; leave it out')
+  return referenceDevice()
 }
