@@ -264,13 +264,14 @@ napi_value bandwidth(napi_env env, napi_callback_info info) {
   return numberValue(env, measureBandwidth(*engine->pool, *engine->kernels, (int64_t)bytes, seconds));
 }
 
-// (engine, seconds) -> GFLOP/s
+// (engine, seconds, bits: 0 for f32, or of weights) -> GFLOP/s or GOP/s
 napi_value peak(napi_env env, napi_callback_info info) {
   Arguments args(env, info);
   Engine* engine = args.external<Engine>(0);
-  double seconds;
-  if (!engine || !engine->pool || !args.number(1, &seconds)) return nullptr;
-  return numberValue(env, measurePeak(*engine->pool, *engine->kernels, seconds));
+  double seconds, bits;
+  if (!engine || !engine->pool || !args.number(1, &seconds) || !args.number(2, &bits)) return nullptr;
+  if (bits != 0 && bits != 4 && bits != 8) return nullptr;
+  return numberValue(env, measurePeak(*engine->pool, *engine->kernels, seconds, (int)bits));
 }
 
 napi_value init(napi_env env, napi_value exports) {

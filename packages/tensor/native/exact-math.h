@@ -10,20 +10,13 @@ namespace slipway::SLIPWAY_TARGET {
 SLIPWAY_INLINE double expNegative(double x) {
   double n = __builtin_floor(-x * 1.4426950408889634 + 0.5);
   double r = x + n * 6.9314718036912381649e-1 + n * 1.90821492927058770002e-10;
-  double sum = 1.0 / 6227020800.0;
-  sum = sum * r + 1.0 / 479001600.0;
-  sum = sum * r + 1.0 / 39916800.0;
-  sum = sum * r + 1.0 / 3628800.0;
-  sum = sum * r + 1.0 / 362880.0;
-  sum = sum * r + 1.0 / 40320.0;
-  sum = sum * r + 1.0 / 5040.0;
-  sum = sum * r + 1.0 / 720.0;
-  sum = sum * r + 1.0 / 120.0;
-  sum = sum * r + 1.0 / 24.0;
-  sum = sum * r + 1.0 / 6.0;
-  sum = sum * r + 0.5;
-  sum = sum * r + 1.0;
-  sum = sum * r + 1.0;
+  // Taylor's series in short chains, since a processor can do many products at once
+  double r2 = r * r, r4 = r2 * r2, r8 = r4 * r4;
+  double a = (1.0 + r) + (1.0 / 2.0 + 1.0 / 6.0 * r) * r2;
+  double b = (1.0 / 24.0 + 1.0 / 120.0 * r) + (1.0 / 720.0 + 1.0 / 5040.0 * r) * r2;
+  double c = (1.0 / 40320.0 + 1.0 / 362880.0 * r) + (1.0 / 3628800.0 + 1.0 / 39916800.0 * r) * r2;
+  double d = 1.0 / 479001600.0 + 1.0 / 6227020800.0 * r;
+  double sum = (a + b * r4) + (c + d * r4) * r8;
   // 2^-n without a conversion to integer, which AVX2 lacks: adding 2^52 leaves n in the low bits
   double shifted = n + 4503599627370496.0;
   uint64_t bits;

@@ -71,6 +71,8 @@ struct Kernels {
   float (*readAll)(const float* from, int64_t count);
   // Floating-point operations of `rounds` rounds of independent multiply-adds.
   int64_t (*multiplyAdds)(int64_t rounds, float* sink);
+  // The same of int8 activations and weights of 4 or 8 bits.
+  int64_t (*integerProducts)(int bits, int64_t rounds, int32_t* sink);
 };
 
 // Compiled targets, best first; `supported` says that this processor can run one.

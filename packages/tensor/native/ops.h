@@ -30,6 +30,7 @@ size_t logprobsWorkspace(const Step&, int threads);
 void pack(const PackJob&, int64_t firstPanel, int64_t lastPanel);
 float readAll(const float* from, int64_t count);
 int64_t multiplyAdds(int64_t rounds, float* sink);
+int64_t integerProducts(int bits, int64_t rounds, int32_t* sink);
 
 // Calls body(item) for this thread's part of `total` items of about `width` elements each.
 template <class F>

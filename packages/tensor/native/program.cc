@@ -83,7 +83,8 @@ struct Probe {
   int64_t count;
   int threads;
   int64_t rounds;
-  std::atomic<int64_t> flops;
+  int bits;
+  std::atomic<int64_t> operations;
 };
 
 void readShare(void* argument, int thread) {
@@ -95,8 +96,10 @@ void readShare(void* argument, int thread) {
 
 void computeShare(void* argument, int) {
   Probe& probe = *(Probe*)argument;
-  float sink;
-  probe.flops.fetch_add(probe.kernels.multiplyAdds(probe.rounds, &sink));
+  float sum;
+  int32_t integerSum;
+  probe.operations.fetch_add(probe.bits ? probe.kernels.integerProducts(probe.bits, probe.rounds, &integerSum)
+                                        : probe.kernels.multiplyAdds(probe.rounds, &sum));
 }
 
 }  // namespace
@@ -119,7 +122,7 @@ double measureBandwidth(Pool& pool, const Kernels& kernels, int64_t bytes, doubl
   if (!memory) return 0;
   // pages of zeros that were never written all show one physical page
   for (int64_t i = 0; i < bytes; i += 4096) ((char*)memory)[i] = 1;
-  Probe probe{kernels, (const float*)memory, bytes / 4, pool.threads(), 0, {0}};
+  Probe probe{kernels, (const float*)memory, bytes / 4, pool.threads(), 0, 0, {0}};
   double best = 0;
   for (double end = now() + seconds; now() < end;) {
     double start = now();
@@ -131,13 +134,13 @@ double measureBandwidth(Pool& pool, const Kernels& kernels, int64_t bytes, doubl
   return best;
 }
 
-double measurePeak(Pool& pool, const Kernels& kernels, double seconds) {
+double measurePeak(Pool& pool, const Kernels& kernels, double seconds, int bits) {
   double best = 0;
   for (double end = now() + seconds; now() < end;) {
-    Probe probe{kernels, nullptr, 0, pool.threads(), 200000, {0}};
+    Probe probe{kernels, nullptr, 0, pool.threads(), 200000, bits, {0}};
     double start = now();
     pool.run(computeShare, &probe);
-    double rate = (double)probe.flops.load() / (now() - start) * 1e-9;
+    double rate = (double)probe.operations.load() / (now() - start) * 1e-9;
     if (rate > best) best = rate;
   }
   return best;

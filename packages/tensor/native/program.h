@@ -24,7 +24,8 @@ void packPanels(Pool& pool, const Kernels& kernels, const PackJob& job);
 
 // GB/s of reading `bytes` of memory with all threads, best of several passes within about `seconds`; 0: no memory.
 double measureBandwidth(Pool& pool, const Kernels& kernels, int64_t bytes, double seconds);
-// GFLOP/s of f32 multiply-adds in registers with all threads.
-double measurePeak(Pool& pool, const Kernels& kernels, double seconds);
+// 10^9 operations/s in registers with all threads: multiply-adds of f32 (0 bits), or products of int8 activations and
+// weights of 4 or 8 bits.
+double measurePeak(Pool& pool, const Kernels& kernels, double seconds, int bits);
 
 }  // namespace slipway

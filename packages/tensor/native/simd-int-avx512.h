@@ -45,6 +45,15 @@ SLIPWAY_INLINE void dot(__m512i& sum, __m512i weights, __m512i quad) {
   sum = _mm512_dpbusd_epi32(sum, weights, quad);
 #endif
 }
+
+using Dots = __m512i;
+template <Form F>
+constexpr int kDotProducts = 64;
+template <Form F>
+SLIPWAY_INLINE void dotOnce(Dots& sum, Dots weights, Dots quad) {
+  dot(sum, weights, quad);
+}
+
 SLIPWAY_INLINE __m512i spreadQuad(const uint8_t* p) { return _mm512_set1_epi32(quadAt(p)); }
 
 template <Form F, int M, int C, int kAhead = 0>

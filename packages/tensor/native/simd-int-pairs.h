@@ -123,6 +123,17 @@ SLIPWAY_INLINE void dotPairs(Bits& sum, Bits weights, Bits quad) {
 #endif
 }
 
+using Dots = Bits;
+template <Form F>
+constexpr int kDotProducts = F == Form::kNibbles ? sizeof(Bits) : sizeof(Bits) / 2;
+template <Form F>
+SLIPWAY_INLINE void dotOnce(Dots& sum, Dots weights, Dots quad) {
+  // or the compiler would multiply once
+  asm volatile("" : "+x"(weights));
+  if constexpr (F == Form::kNibbles) dotPairs(sum, weights, quad);
+  else sum = SLIPWAY_BITS(add_epi32)(sum, SLIPWAY_BITS(madd_epi16)(weights, quad));
+}
+
 // A block of steps is added up in 16 bits, then widened.
 template <int M, int C, int kAhead>
 SLIPWAY_INLINE void dotNibbles(I (&sums)[M][C], const uint8_t* w, const uint8_t* q, int64_t steps) {

@@ -53,6 +53,14 @@ SLIPWAY_INLINE void dotQuad(I& sum, const int8x16_t* weights, const uint8_t* qua
   for (int i = 0; i < 4; i++) sum.q[i] = (I4)vdotq_s32((int32x4_t)sum.q[i], weights[i], all);
 }
 
+using Dots = int32x4_t;
+template <Form F>
+constexpr int kDotProducts = 16;
+template <Form F>
+SLIPWAY_INLINE void dotOnce(Dots& sum, Dots weights, Dots quad) {
+  sum = vdotq_s32(sum, vreinterpretq_s8_s32(weights), vreinterpretq_s8_s32(quad));
+}
+
 template <Form F, int M, int C, int kAhead = 0>
 SLIPWAY_INLINE void dotSteps(I (&sums)[M][C], const uint8_t* w, const uint8_t* q, int64_t steps) {
   for (int64_t s = 0; s < steps; s++, w += kStepBytes, q += 4 * kQuadsOfStep<F> * M) {
@@ -80,6 +88,16 @@ SLIPWAY_INLINE void dotSteps(I (&sums)[M][C], const uint8_t* w, const uint8_t* q
 constexpr int kByteOffset = 0;
 template <Form F>
 constexpr int kDotRows = 2;
+
+using Dots = I4;
+template <Form F>
+constexpr int kDotProducts = 4;
+template <Form F>
+SLIPWAY_INLINE void dotOnce(Dots& sum, Dots weights, Dots quad) {
+  // or the compiler would multiply once
+  asm volatile("" : "+m"(weights));
+  sum += weights * quad;
+}
 
 SLIPWAY_INLINE int32_t dotQuad(const uint8_t* weights, int shift, int mask, const uint8_t* quad) {
   int32_t sum = 0;

@@ -42,6 +42,7 @@ SLIPWAY_INLINE void askAhead(const uint8_t* w) {
 //   kSpreadTiles         from so many tiles on, half bytes are spread to bytes once for all of them
 //   storeQuads<F>(to, stride, q, count)           stores sixteen activations, or fewer quads
 //   dotSteps<F, M, C, kAhead>(sums, w, q, steps)  adds the products of `steps` steps, asking for weights ahead
+//   Dots, dotOnce<F>(sum, w, q), kDotProducts<F>  one multiply and add of dotSteps, and how many products it makes
 #if defined(__AVX512F__)
 #include "simd-int-avx512.h"
 #elif defined(__AVX2__) || defined(__SSSE3__)
@@ -51,6 +52,32 @@ SLIPWAY_INLINE void askAhead(const uint8_t* w) {
 #endif
 
 namespace slipway::SLIPWAY_TARGET {
+
+// Operations of `rounds` rounds of independent multiplies and adds of integers, as dotSteps makes them.
+template <Form F>
+SLIPWAY_INLINE int64_t integerProductsOf(int64_t rounds, int32_t* sink) {
+  // enough chains to hide the latency, few enough for 16 registers
+  constexpr int kChains = 10;
+  // values unknown to the compiler
+  volatile int32_t unknown = 0x01010101;
+  int32_t start[sizeof(Dots) / 4];
+  for (int32_t& x : start) x = unknown;
+  Dots sums[kChains], weights, quad;
+  memcpy(&weights, start, sizeof weights);
+  memcpy(&quad, start, sizeof quad);
+  SLIPWAY_UNROLL
+  for (int i = 0; i < kChains; i++) memcpy(&sums[i], start, sizeof quad);
+  for (int64_t r = 0; r < rounds; r++) {
+    SLIPWAY_UNROLL
+    for (int i = 0; i < kChains; i++) dotOnce<F>(sums[i], weights, quad);
+  }
+  *sink = 0;
+  for (int i = 0; i < kChains; i++) {
+    memcpy(start, &sums[i], sizeof start);
+    for (int32_t x : start) *sink ^= x;
+  }
+  return rounds * kChains * kDotProducts<F> * 2;
+}
 
 // Steps of half bytes as twice as many steps of bytes: of each the low halves, then the high ones.
 SLIPWAY_INLINE void spreadNibbles(const uint8_t* from, uint8_t* to, int64_t steps) {

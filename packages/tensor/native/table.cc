@@ -1,5 +1,6 @@
 // The table of one target. Entries stand in the order of OpCode.
 #include "ops.h"
+#include "simd-int.h"
 
 namespace slipway::SLIPWAY_TARGET {
 
@@ -8,7 +9,7 @@ namespace slipway::SLIPWAY_TARGET {
 
 extern const Kernels kKernels;
 const Kernels kKernels = {
-    SLIPWAY_TEXT(SLIPWAY_TARGET),
+    SLIPWAY_TEXT(SLIPWAY_ISA),
     {embedding, rmsNorm, linear, ropeTable, rope, kvWrite, attention, siluMul, add, adjustLogits, sample, argmax,
      logprobs, quantizedLinear},
     {nullptr, nullptr, linearWorkspace, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, sampleWorkspace,
@@ -16,6 +17,7 @@ const Kernels kKernels = {
     pack,
     readAll,
     multiplyAdds,
+    integerProducts,
 };
 
 float readAll(const float* from, int64_t count) {
@@ -46,6 +48,10 @@ int64_t multiplyAdds(int64_t rounds, float* sink) {
   for (int i = 0; i < kChains; i++) total = add(total, chains[i]);
   *sink = sum(total);
   return rounds * kChains * kLanes * 2;
+}
+
+int64_t integerProducts(int bits, int64_t rounds, int32_t* sink) {
+  return bits == 4 ? integerProductsOf<Form::kNibbles>(rounds, sink) : integerProductsOf<Form::kBytes>(rounds, sink);
 }
 
 }  // namespace slipway::SLIPWAY_TARGET

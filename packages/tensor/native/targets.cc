@@ -1,5 +1,10 @@
 #include "kernels.h"
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 namespace slipway {
 
 // build-native.mjs defines SLIPWAY_HAS_<target> for what it has compiled
@@ -13,11 +18,25 @@ SLIPWAY_DECLARE(avx512)
 #ifdef SLIPWAY_HAS_avx2
 SLIPWAY_DECLARE(avx2)
 #endif
+#ifdef SLIPWAY_HAS_neon_dot
+SLIPWAY_DECLARE(neon_dot)
+#endif
 #ifdef SLIPWAY_HAS_neon
 SLIPWAY_DECLARE(neon)
 #endif
 #ifdef SLIPWAY_HAS_baseline
 SLIPWAY_DECLARE(baseline)
+#endif
+
+#ifdef SLIPWAY_HAS_neon_dot
+// the dot product instructions of Armv8.2
+static bool hasDotProduct() {
+#if defined(__APPLE__)
+  return true;
+#else
+  return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#endif
+}
 #endif
 
 int listTargets(Target* targets) {
@@ -36,6 +55,9 @@ int listTargets(Target* targets) {
 #ifdef SLIPWAY_HAS_avx2
   // every processor with AVX2 and FMA also converts half floats
   targets[n++] = {&avx2::kKernels, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")};
+#endif
+#ifdef SLIPWAY_HAS_neon_dot
+  targets[n++] = {&neon_dot::kKernels, hasDotProduct()};
 #endif
 #ifdef SLIPWAY_HAS_neon
   targets[n++] = {&neon::kKernels, true};

@@ -100,12 +100,15 @@ static inline void sumBlocks(const Row& row, int64_t begin, int64_t end) {
     }
     for (int j = 0; j < n; j++) {
       const float* x = row.logits + blocks[j] * kBlock;
-      int64_t size = row.sizeOf(blocks[j]), kept = 0;
-      for (int64_t i = 0; i < size; i++) {
-        double weight = expNegative(((double)x[i] - highest) / temperature);
-        bool keep = weight >= minP;
-        weights[j][i] = keep ? weight : 0.0;
-        kept += keep;
+      int64_t size = row.sizeOf(blocks[j]), kept = size;
+      for (int64_t i = 0; i < size; i++) weights[j][i] = expNegative(((double)x[i] - highest) / temperature);
+      if (!(minP <= 0)) {
+        kept = 0;
+        for (int64_t i = 0; i < size; i++) {
+          bool keep = weights[j][i] >= minP;
+          weights[j][i] = keep ? weights[j][i] : 0.0;
+          kept += keep;
+        }
       }
       for (int64_t i = size; i < kBlock; i++) weights[j][i] = 0;
       row.keptOfBlock[blocks[j]] = (int32_t)kept;

@@ -31,7 +31,7 @@ const targetsOf = {
       '-mbmi2',
     ],
   },
-  arm64: { neon: [] },
+  arm64: { neon: [], 'neon-dot': ['-march=armv8.2-a+dotprod'] },
 }
 const targets = targetsOf[process.arch] ?? { baseline: [] }
 // for machines without AVX-512: its kernels over an emulation, to test them; needs SIMDe's headers
@@ -69,9 +69,12 @@ function includeFlags() {
   return [`-I${headers}`, '-DNAPI_VERSION=8']
 }
 
+/** A target's name as a namespace. */
+const identifier = (name) => name.replaceAll('-', '_')
+
 /** One object file: how it is made and what would make it stale. */
 function objects(compiler) {
-  const has = Object.keys(targets).map((name) => `-DSLIPWAY_HAS_${name}`)
+  const has = Object.keys(targets).map((name) => `-DSLIPWAY_HAS_${identifier(name)}`)
   if (emulated) has.push('-DSLIPWAY_EMULATED')
   const one = (source, name, extra) => {
     const args = [...flags, ...extra]
@@ -84,7 +87,13 @@ function objects(compiler) {
   return [
     ...shared.map((source) => one(source, source, source === 'addon' ? includeFlags() : has)),
     ...Object.entries(targets).flatMap(([target, machine]) =>
-      kernels.map((source) => one(source, `${source}-${target}`, [...machine, `-DSLIPWAY_TARGET=${target}`])),
+      kernels.map((source) =>
+        one(source, `${source}-${target}`, [
+          ...machine,
+          `-DSLIPWAY_TARGET=${identifier(target)}`,
+          `-DSLIPWAY_ISA=${target}`,
+        ]),
+      ),
     ),
   ]
 }

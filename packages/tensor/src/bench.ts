@@ -222,6 +222,12 @@ function knownValues(input: BenchInput | undefined): readonly number[] | undefin
   return value && Array.from({ length: sizeOf(input!) }, (_, i) => value(i))
 }
 
+/** What bounds the arithmetic of a case: products of integers have a limit of their own. */
+function peakOf({ op, attributes }: BenchCase, { peak, integerPeaks }: MachineSpeed): number {
+  if (op !== quantizedLinearOp) return peak
+  return attributes['bits'] === 4 ? integerPeaks[4] : integerPeaks[8]
+}
+
 async function report(backend: Backend, one: BenchCase, speed: MachineSpeed): Promise<void> {
   const seconds = await timeCase(backend, one, 0.3)
   const outputs = one.op.infer(one.inputs, one.attributes)
@@ -231,7 +237,7 @@ async function report(backend: Backend, one: BenchCase, speed: MachineSpeed): Pr
     `${one.op.name} ${one.label}`.padEnd(52),
     (seconds * 1e6).toFixed(1).padStart(10),
     gflops.toFixed(1).padStart(9),
-    ((100 * gflops) / speed.peak).toFixed(0).padStart(7),
+    ((100 * gflops) / peakOf(one, speed)).toFixed(0).padStart(7),
     gbs.toFixed(1).padStart(7),
     ((100 * gbs) / speed.bandwidth).toFixed(0).padStart(7),
   ]
@@ -247,7 +253,11 @@ async function main(only: string | undefined, threads: number): Promise<void> {
   const speed = measureMachine(threads)!
   const { processor } = machineInfo()
   const [reads, peak] = [speed.bandwidth.toFixed(1), speed.peak.toFixed(0)]
-  console.log(`${processor}, ${available.isa}, ${threads} threads: reads ${reads} GB/s, f32 peak ${peak} GFLOP/s`)
+  const { 4: int4, 8: int8 } = speed.integerPeaks
+  console.log(
+    `${processor}, ${available.isa}, ${threads} threads: reads ${reads} GB/s, f32 peak ${peak} GFLOP/s, ` +
+      `int8 peak ${int8.toFixed(0)} GOP/s (${int4.toFixed(0)} with weights of 4 bits)`,
+  )
   console.log('op'.padEnd(52), '        us   GFLOP/s  % peak    GB/s  % read')
   const backend = new CpuBackend(loadNative().native!, { threads })
   for (const one of benchCases()) if (!only || one.op.name === only) await report(backend, one, speed)

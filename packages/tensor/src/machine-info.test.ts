@@ -42,6 +42,8 @@ describe.skipIf(!loadNative().native)('with the native kernels', () => {
     const speed = measureMachine(1)!
     expect(speed.bandwidth).toBeGreaterThan(0.5)
     expect(speed.peak).toBeGreaterThan(0.5)
+    expect(speed.integerPeaks[4]).toBeGreaterThan(0.5)
+    expect(speed.integerPeaks[8]).toBeGreaterThan(0.5)
   })
 })
 

@@ -7,7 +7,7 @@ export interface Engine {
 }
 
 /** Instruction sets that the kernels are compiled for. */
-export const isas = ['avx512', 'avx2', 'neon', 'baseline'] as const
+export const isas = ['avx512', 'avx2', 'neon-dot', 'neon', 'baseline'] as const
 export type Isa = (typeof isas)[number]
 
 /** Why a run stopped: code (see `faults`), step, and the offending value. */
@@ -43,8 +43,8 @@ export interface Native {
   ): true | undefined
   /** GB/s of reading with all threads. */
   bandwidth(engine: Engine, bytes: number, seconds: number): number | undefined
-  /** GFLOP/s of f32 multiply-adds with all threads. */
-  peak(engine: Engine, seconds: number): number | undefined
+  /** GFLOP/s of f32 multiply-adds with all threads, or GOP/s of int8 activations and weights of so many bits. */
+  peak(engine: Engine, seconds: number, bits: 0 | 4 | 8): number | undefined
 }
 
 export type NativeResult =

@@ -15,8 +15,13 @@ const readSystemFile: Read = (path) => {
  * A core for each thread, the calling thread first: of those that this thread may use, one of every physical core
  * before the second of any, since two threads on one core share its units.
  */
-export function coresToPin(threads: number, platform: string = process.platform, read: Read = readSystemFile): number[] {
-  const allowed = platform === 'linux' ? /^Cpus_allowed_list:\s*(\S+)$/m.exec(read('/proc/thread-self/status') ?? '') : null
+export function coresToPin(
+  threads: number,
+  platform: string = process.platform,
+  read: Read = readSystemFile,
+): number[] {
+  const allowed =
+    platform === 'linux' ? /^Cpus_allowed_list:\s*(\S+)$/m.exec(read('/proc/thread-self/status') ?? '') : null
   if (!allowed)
     throw new SlipwayError('request', `option pinThreads: ${platform} does not let threads be pinned; leave it out`)
   const cores = parseCoreList(allowed[1]!)

@@ -1,5 +1,5 @@
 import { release, totalmem } from 'node:os'
-import { machineInfo, measureMachine } from '@slipway/tensor'
+import { machineInfo, measureMachine, type MachineSpeed } from '@slipway/tensor'
 import { Command } from 'commander'
 
 /** Tells what the machine offers and what of it is used. */
@@ -27,8 +27,13 @@ function report(): [string, string][] {
     facts.push(
       ['memory bandwidth', `${speed.bandwidth.toFixed(1)} GB/s read by all threads`],
       ['f32 peak', `${speed.peak.toFixed(0)} GFLOP/s by all threads`],
+      ['int8 peak', integerPeaks(speed.integerPeaks)],
     )
   return facts
+}
+
+function integerPeaks({ 4: int4, 8: int8 }: MachineSpeed['integerPeaks']): string {
+  return `${int8.toFixed(0)} GOP/s by all threads, ${int4.toFixed(0)} with weights of 4 bits`
 }
 
 function describeHugePages(setting: string | undefined): string {

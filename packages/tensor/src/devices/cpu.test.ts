@@ -167,7 +167,7 @@ describe.skipIf(isas.length === 0)('the cpu device', () => {
     expect(() => cpuDevice({ threads: 0 })).toThrow(/whole number from 1 to 1024/)
     expect(() => cpuDevice({ threads: 1.5 })).toThrow(SlipwayError)
     const cpu = cpuDevice({ threads: 3 })
-    expect(cpu.name).toMatch(/^cpu \(\w+, 3 threads\)$/)
+    expect(cpu.name).toMatch(/^cpu \([\w-]+, 3 threads\)$/)
     cpu.close()
     await expect(cpu.run([])).rejects.toThrow('the cpu device is closed')
     cpu.close()

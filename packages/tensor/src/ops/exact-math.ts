@@ -16,20 +16,15 @@ export function expNegative(x: number): number {
   if (!(x > -700)) return 0
   const n = Math.floor(-x * log2e + 0.5)
   const r = x + n * ln2High + n * ln2Low
-  let sum = 1 / 6227020800
-  sum = sum * r + 1 / 479001600
-  sum = sum * r + 1 / 39916800
-  sum = sum * r + 1 / 3628800
-  sum = sum * r + 1 / 362880
-  sum = sum * r + 1 / 40320
-  sum = sum * r + 1 / 5040
-  sum = sum * r + 1 / 720
-  sum = sum * r + 1 / 120
-  sum = sum * r + 1 / 24
-  sum = sum * r + 1 / 6
-  sum = sum * r + 0.5
-  sum = sum * r + 1
-  sum = sum * r + 1
+  // Taylor's series in short chains, since a processor can do many products at once
+  const r2 = r * r
+  const r4 = r2 * r2
+  const r8 = r4 * r4
+  const a = 1 + r + (1 / 2 + (1 / 6) * r) * r2
+  const b = 1 / 24 + (1 / 120) * r + (1 / 720 + (1 / 5040) * r) * r2
+  const c = 1 / 40320 + (1 / 362880) * r + (1 / 3628800 + (1 / 39916800) * r) * r2
+  const d = 1 / 479001600 + (1 / 6227020800) * r
+  const sum = a + b * r4 + (c + d * r4) * r8
   return sum * powersOfTwo[n]!
 }
 
