@@ -1,5 +1,5 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { miniModelDirectory } from './index.ts'
@@ -48,6 +48,35 @@ test('complete and chat stream to standard output', async () => {
   expect(talk.out).toBe(once.out + once.out)
 })
 
+test.skipIf(process.platform !== 'linux' || availableParallelism() < 2)(
+  'serve --pin-threads keeps the engine and its helper on cores of their own',
+  async () => {
+    const { child, ended, until } = start([
+      'serve',
+      '--port',
+      '0',
+      '--device',
+      'cpu',
+      '--threads',
+      '2',
+      '--pin-threads',
+    ])
+    await until(/curl (http:\S+?)\/v1/)
+    const threads = await readdir(`/proc/${child.pid}/task`)
+    const lists = await Promise.all(
+      threads.map(async (id) => {
+        const status = await readFile(`/proc/${child.pid}/task/${id}/status`, 'utf8')
+        return /^Cpus_allowed_list:\s*(\S+)$/m.exec(status)![1]!
+      }),
+    )
+    const pinned = lists.filter((list) => /^\d+$/.test(list))
+    expect(pinned).toHaveLength(2)
+    expect(new Set(pinned).size).toBe(2)
+    child.kill('SIGTERM')
+    expect((await ended).code).toBe(0)
+  },
+)
+
 test('serve answers, prints a curl line that names it, and ends on SIGTERM', async () => {
   const { child, ended, until } = start([
     'serve',
@@ -84,6 +113,16 @@ describe('mistakes end with one clear line', () => {
     ['a bad port', ['serve', '--port', '99999'], 'It must be 0 to 65535'],
     ['a bad parameter', ['generate', '-p', 'x', '--temperature', '-1'], 'temperature'],
     ['a length that the model lacks', ['serve', '--port', '0', '--max-model-len', '9999999'], 'maxModelLen'],
+    [
+      'more pinned threads than cores',
+      ['serve', '--threads', '250', '--pin-threads'],
+      'option pinThreads: 250 threads need',
+    ],
+    [
+      'pinning without threads',
+      ['serve', '--device', 'reference', '--pin-threads'],
+      'option pinThreads: the reference',
+    ],
     ['nothing to do', ['generate'], 'nothing to complete'],
   ])('%s', async (_, args, message) => {
     const { code, err } = await start(args).ended
@@ -107,6 +146,7 @@ test('help names every command and every engine flag', async () => {
     '--host',
     '--port',
     '--kv-cache-memory',
+    '--pin-threads',
   ])
     expect(serve).toContain(flag)
 })
