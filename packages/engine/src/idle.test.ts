@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 
 // A process of its own, because the processor time of a process is that of all its threads.
 const script = `void (async () => {
-  const { LLM } = await import('@slipway/engine')
+  const { LLM } = await import('${new URL('./index.js', import.meta.url).href}')
   const { miniModelDirectory } = await import('@slipway/mini')
   const llm = await LLM.load(miniModelDirectory, { maxModelLen: 512 })
   const busyStart = [performance.now(), process.cpuUsage()]
