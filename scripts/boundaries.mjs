@@ -10,6 +10,7 @@ const floors = {
   '@slipway/tensor': 1,
   '@slipway/checkpoint': 2,
   '@slipway/models': 3,
+  '@slipway/parsers': 3,
   '@slipway/engine': 4,
   '@slipway/server': 5,
   slipway: 6,

@@ -1,0 +1,90 @@
+import { commonEnvelope, envelopeCall, type EnvelopeForm } from './envelope-call.ts'
+import { eitherCall, type NewCallBody } from './call-body.ts'
+import { namedCall } from './named-call.ts'
+import { taggedCall } from './tagged-call.ts'
+import { mistralId, toolFormat, type ToolFormat } from './tool-format.ts'
+import type { CallSyntax } from './tool-parser.ts'
+
+/** A call as JSON between two tags: `<tool_call>{"name": …, "arguments": {…}}</tool_call>`. */
+export function jsonInTags(open: string, close: string | undefined, form: EnvelopeForm = commonEnvelope): CallSyntax {
+  const call = envelopeCall(form)
+  return { opens: { [open]: call }, closes: close === undefined ? [] : [close], next: call, glue: ',;]}' }
+}
+
+/** JSON without tags, several calls with `;` between them; `<|python_tag|>` may stand before it. */
+export function bareJson(form: EnvelopeForm = commonEnvelope): CallSyntax {
+  const bare = envelopeCall({ ...form, isBare: true })
+  return { opens: { '<|python_tag|>': envelopeCall(form) }, bare, next: bare, glue: ',;' }
+}
+
+const hermes = jsonInTags('<tool_call>', '</tool_call>')
+
+const sep = { text: '<｜tool▁sep｜>' }
+
+/** @param call what stands between the tags of one call */
+function deepseek(call: NewCallBody, glue: string): CallSyntax {
+  return {
+    opens: { '<｜tool▁call▁begin｜>': call },
+    closes: ['<｜tool▁call▁end｜>'],
+    frames: ['<｜tool▁calls▁begin｜>', '<｜tool▁calls▁end｜>'],
+    glue,
+  }
+}
+
+const functionTag = { text: '<function=' }
+const coderForm = {
+  key: ['<parameter=', '>'],
+  value: ['', '</parameter>'],
+  end: '</function>',
+  blockEnd: '</tool_call>',
+  hasLines: true,
+} as const
+
+const coder: CallSyntax = {
+  opens: {
+    '<tool_call>': taggedCall({ ...coderForm, header: [functionTag, 'name', { text: '>' }] }),
+    // the tag around it is often forgotten
+    [functionTag.text]: taggedCall({ ...coderForm, header: ['name', { text: '>' }] }),
+  },
+  closes: ['</tool_call>', '</function>'],
+}
+
+const glm: CallSyntax = {
+  opens: {
+    '<tool_call>': taggedCall({
+      header: ['name'],
+      key: ['<arg_key>', '</arg_key>'],
+      value: ['<arg_value>', '</arg_value>'],
+      end: undefined,
+      blockEnd: '</tool_call>',
+      hasLines: false,
+    }),
+  },
+  closes: ['</tool_call>'],
+}
+
+/** Since version 11 a name and its arguments, before it a list of JSON objects. */
+const mistralCall = eitherCall(
+  '[{',
+  envelopeCall(),
+  namedCall(['name', { text: '[CALL_ID]', isOptional: true, hasWord: true }, { text: '[ARGS]', isOptional: true }]),
+)
+
+const mistral: CallSyntax = {
+  opens: { '[TOOL_CALLS]': mistralCall },
+  next: envelopeCall(),
+  glue: ',]',
+}
+
+export const toolFormats: Readonly<Record<string, ToolFormat>> = {
+  hermes: toolFormat(hermes),
+  qwen: toolFormat(hermes),
+  'qwen3-coder': toolFormat(coder),
+  'deepseek-v3': toolFormat(deepseek(namedCall(['word', sep, 'name', { text: '```json', isOptional: true }]), '`')),
+  'deepseek-v3.1': toolFormat(deepseek(namedCall(['name', sep]), '')),
+  'ernie-x1': toolFormat(hermes),
+  'ernie-45-vl-thinking': toolFormat({ ...hermes, isFirstOnly: true }),
+  'llama3-json': toolFormat(bareJson()),
+  mistral: toolFormat(mistral, mistralId),
+  'glm-4.5': toolFormat(glm),
+}
