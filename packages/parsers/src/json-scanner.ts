@@ -200,3 +200,14 @@ export function scanPrefix(text: string): { readonly json: string; readonly step
   }
   return { json, step }
 }
+
+/** The JSON value with which a text begins, as it stands there. */
+export function leadingJson(text: string): string | undefined {
+  const scanner = new JsonScanner()
+  for (let i = 0; i < text.length; i++) {
+    const step = scanner.read(text[i]!)
+    if (step === 'end' || step === 'over') return text.slice(0, step === 'end' ? i + 1 : i)
+    if (step === 'bad') return undefined
+  }
+  return undefined
+}

@@ -34,8 +34,8 @@ function fromPrompts(template: ChatTemplate): ReasoningFormat | undefined {
   for (const extra of switches) {
     const text = renderPrompt(template, extra)?.trimEnd() ?? ''
     const last = text.slice(text.lastIndexOf(probes.question) + probes.question.length)
-    const tag = /<(\/?)(think|thinking|thought|reasoning|seed:think)>$/.exec(last)
-    if (tag) return { start: `<${tag[2]}>`, end: `</${tag[2]}>` }
+    const tag = /<([\w:]+)>\s*<\/\1>$/.exec(last) ?? /<\/?(think|thinking|thought|reasoning)>$/.exec(last)
+    if (tag) return { start: `<${tag[1]}>`, end: `</${tag[1]}>` }
   }
   return undefined
 }

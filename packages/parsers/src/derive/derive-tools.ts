@@ -1,16 +1,15 @@
 import type { ChatTemplate } from '@slipway/checkpoint'
-import { scanPrefix } from '../json-scanner.ts'
+import { leadingJson } from '../json-scanner.ts'
 import { ParserRegistry } from '../registry.ts'
 import type { EnvelopeForm } from '../tools/envelope-call.ts'
 import { toolFormat, type ToolFormat } from '../tools/tool-format.ts'
 import { bareJson, jsonInTags } from '../tools/tool-formats.ts'
-import { callMessage, probes, renderAnswer, renderPrompt, type ArgumentsForm } from './probe.ts'
+import { callMessage, probes, renderAnswer, renderPrompt } from './probe.ts'
 
 export interface DerivedTools {
   readonly format: ToolFormat
   /** Name of a format in the registry, or what was recognised, for messages. */
   readonly name: string
-  readonly argumentsForm: ArgumentsForm
 }
 
 /** Markers that only one of the named formats has; the first that fits decides. */
@@ -27,15 +26,10 @@ const signs: readonly (readonly [name: string, ...markers: string[]])[] = [
  * to write them. Undefined where the template shows none, or in a form that is not known.
  */
 export function deriveTools(template: ChatTemplate, registry = ParserRegistry.builtIn()): DerivedTools | undefined {
-  for (const argumentsForm of ['object', 'text'] as const) {
-    const text = renderCalls(template, argumentsForm)
-    if (text === undefined) continue
-    const name = signs.find(([, ...markers]) => markers.every((marker) => text.calls.includes(marker)))?.[0]
-    if (name !== undefined) return { format: registry.tools(name), name, argumentsForm }
-    const derived = deriveJson(text)
-    if (derived) return { ...derived, argumentsForm }
-  }
-  return undefined
+  const text = renderCalls(template)
+  if (!text) return undefined
+  const name = signs.find(([, ...markers]) => markers.every((marker) => text.calls.includes(marker)))?.[0]
+  return name === undefined ? deriveJson(text) : { format: registry.tools(name), name }
 }
 
 interface RenderedCalls {
@@ -46,11 +40,11 @@ interface RenderedCalls {
   readonly tail: string
 }
 
-function renderCalls(template: ChatTemplate, form: ArgumentsForm): RenderedCalls | undefined {
+function renderCalls(template: ChatTemplate): RenderedCalls | undefined {
   // some templates take one call only, some no content beside calls
   for (const numCalls of [2, 1])
     for (const content of [probes.content, '']) {
-      const text = renderAnswer(template, callMessage(numCalls, form, content), true)
+      const text = renderAnswer(template, callMessage(numCalls, content), true)
       if (text === undefined || !text.includes(probes.names[0]) || !text.includes(probes.value)) continue
       const at = text.lastIndexOf(probes.content)
       const isShown = at >= 0 && at < text.indexOf(probes.names[0])
@@ -67,25 +61,39 @@ function answerBegin(template: ChatTemplate, text: string): number {
   const prompt = renderPrompt(template, {}, true) ?? ''
   let at = 0
   while (at < prompt.length && prompt[at] === text[at]) at++
+  // the calls and the prompt's end may be tags that begin alike
+  const tag = text.lastIndexOf('<', at - 1)
+  if (tag >= 0 && text.indexOf('>', tag) >= at) at = tag
   return Math.max(at, text.lastIndexOf(probes.question, text.indexOf(probes.names[0])) + probes.question.length)
 }
 
-function deriveJson({ calls, numCalls, tail }: RenderedCalls): Omit<DerivedTools, 'argumentsForm'> | undefined {
+function deriveJson({ calls, numCalls, tail }: RenderedCalls): DerivedTools | undefined {
   const first = findObject(calls, probes.names[0])
   if (!first) return undefined
   const open = withoutThinking(calls.slice(0, first.begin)).trim().replace(/\[$/, '').trim()
   const { form } = first
   if (open === '') return { format: toolFormat(bareJson(form)), name: 'JSON without tags' }
   const second = numCalls > 1 ? findObject(calls, probes.names[1]) : undefined
-  const close = second
-    ? beforeEnd(calls.slice(first.end, second.begin).trim(), open)
-    : beforeEnd(calls.slice(first.end).trim(), tail.trim())
+  const between = second ? withoutList(calls.slice(first.end, second.begin)) : ''
+  // in a list the end tag stands behind the last call only
+  const close =
+    between === '' ? firstTag(beforeEnd(calls.slice((second ?? first).end), tail)) : beforeEnd(between, open)
   const name = `JSON between ${open} and ${close === '' ? 'the end' : close}`
-  return { format: toolFormat(jsonInTags(open, close.replace(/^[\],;\s]+/, '') || undefined, form)), name }
+  return { format: toolFormat(jsonInTags(open, close === '' ? undefined : close, form)), name }
+}
+
+function withoutList(text: string): string {
+  return text.trim().replace(/^[\],;\s]+/, '')
 }
 
 function beforeEnd(text: string, end: string): string {
   return (end !== '' && text.endsWith(end) ? text.slice(0, -end.length) : text).trim()
+}
+
+/** Behind the last call the turn ends too, which may take more tags. */
+function firstTag(text: string): string {
+  const rest = withoutList(text)
+  return /^<[^<>\s]+>/.exec(rest)?.[0] ?? rest
 }
 
 /** Reasoning that a template shows in every answer. */
@@ -105,26 +113,12 @@ function findObject(text: string, name: string): FoundObject | undefined {
   const at = text.indexOf(name)
   let found: FoundObject | undefined
   for (let begin = text.lastIndexOf('{', at); begin >= 0; begin = begin > 0 ? text.lastIndexOf('{', begin - 1) : -1) {
-    const { json } = scanWhole(text.slice(begin))
+    const json = leadingJson(text.slice(begin))
     if (json === undefined || begin + json.length <= at) continue
     const form = formOf(JSON.parse(json) as Readonly<Record<string, unknown>>, name)
     if (form) found = { begin, end: begin + json.length, form }
   }
   return found
-}
-
-function scanWhole(text: string): { readonly json: string | undefined } {
-  const { json, step } = scanPrefix(text)
-  return { json: step === 'end' || step === 'bad' ? wholeOf(json) : undefined }
-}
-
-function wholeOf(json: string): string | undefined {
-  try {
-    JSON.parse(json)
-    return json
-  } catch {
-    return undefined
-  }
 }
 
 function formOf(value: Readonly<Record<string, unknown>>, name: string): EnvelopeForm | undefined {

@@ -40,11 +40,7 @@ export function renderPrompt(
   return render(template, [user], { addGenerationPrompt: true, extra, ...(withTools && { tools }) })
 }
 
-function render(
-  template: ChatTemplate,
-  messages: readonly ChatMessage[],
-  options: RenderOptions,
-): string | undefined {
+function render(template: ChatTemplate, messages: readonly ChatMessage[], options: RenderOptions): string | undefined {
   try {
     return template.render(messages, options)
   } catch {
@@ -52,16 +48,12 @@ function render(
   }
 }
 
-/** How a template wants the arguments of past calls: most take an object, some put a text together. */
-export type ArgumentsForm = 'object' | 'text'
-
 /** An answer with calls, as the template's messages hold it. */
-export function callMessage(numCalls: number, form: ArgumentsForm, content: string): ChatMessage {
-  const args = { [probes.key]: probes.value }
+export function callMessage(numCalls: number, content: string): ChatMessage {
   const calls = Array.from({ length: numCalls }, (_, i) => ({
     id: probes.ids[i],
     type: 'function',
-    function: { name: probes.names[i], arguments: form === 'object' ? args : JSON.stringify(args) },
+    function: { name: probes.names[i], arguments: { [probes.key]: probes.value } },
   }))
   return { role: 'assistant', content, tool_calls: calls }
 }

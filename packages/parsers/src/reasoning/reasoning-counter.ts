@@ -26,7 +26,7 @@ export class ReasoningCounter {
     let begin = 0
     let at = 0
     for (const end of this.#ends) {
-      while (at < ranges.length && ranges[at]!.to <= begin) at++
+      while (at < ranges.length && (ranges[at]!.to <= begin || ranges[at]!.to === ranges[at]!.from)) at++
       const from = ranges[at]?.from ?? Infinity
       if (end > from || (begin === end && begin >= from)) count++
       begin = end

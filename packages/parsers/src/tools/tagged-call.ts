@@ -68,8 +68,8 @@ class TaggedCall implements CallBody {
 
   finish(): void {
     if (this.#state === 'value') {
-      this.#writer!.push(this.#scanner.flush())
-      this.#sink.arguments(this.#writer!.cut())
+      const json = this.#writer!.push(this.#scanner.flush())
+      this.#sink.arguments(json + this.#writer!.cut())
     } else if (this.#hasBegun && this.#state === 'tags' && this.#text === '') this.#sink.arguments('}')
   }
 
