@@ -14,6 +14,8 @@ export interface EncodeOptions {
 export interface DecodeOptions {
   /** Leaves out special tokens; true by default. */
   readonly skipSpecialTokens?: boolean
+  /** Special tokens that stay all the same, by id. */
+  readonly keepSpecialTokens?: readonly number[]
 }
 
 /**
@@ -57,8 +59,8 @@ export class Tokenizer {
   }
 
   /** The text of the ids; ids that are no token give nothing, as in the Rust library. */
-  decode(ids: readonly number[], { skipSpecialTokens = true }: DecodeOptions = {}): string {
-    const known = ids.filter((id) => this.visibleToken(id, skipSpecialTokens) !== undefined)
+  decode(ids: readonly number[], options: DecodeOptions = {}): string {
+    const known = ids.filter((id) => this.visibleToken(id, options) !== undefined)
     if (known.length === 0) return ''
     const stream = this.newStream()
     if (!stream) return this.#inner.decode(known, { clean_up_tokenization_spaces: false })
@@ -79,8 +81,9 @@ export class Tokenizer {
   }
 
   /** The token as `decode` sees it: undefined for ids that give no text. */
-  visibleToken(id: number, skipSpecialTokens: boolean): string | undefined {
-    return skipSpecialTokens && this.#special.has(id) ? undefined : this.idToToken(id)
+  visibleToken(id: number, { skipSpecialTokens = true, keepSpecialTokens = [] }: DecodeOptions): string | undefined {
+    const isLeftOut = skipSpecialTokens && this.#special.has(id) && !keepSpecialTokens.includes(id)
+    return isLeftOut ? undefined : this.idToToken(id)
   }
 
   /** A decoder for one sequence; undefined where text cannot be known before the sequence ends. */
@@ -96,13 +99,13 @@ export class Tokenizer {
  */
 export class IncrementalDetokenizer {
   readonly #tokenizer: Tokenizer
-  readonly #skipSpecialTokens: boolean
+  readonly #options: DecodeOptions
   readonly #stream: StreamingDecoder | undefined
   #held: number[] = []
 
-  constructor(tokenizer: Tokenizer, { skipSpecialTokens = true }: DecodeOptions = {}) {
+  constructor(tokenizer: Tokenizer, options: DecodeOptions = {}) {
     this.#tokenizer = tokenizer
-    this.#skipSpecialTokens = skipSpecialTokens
+    this.#options = options
     this.#stream = tokenizer.newStream()
   }
 
@@ -113,7 +116,7 @@ export class IncrementalDetokenizer {
       this.#held.push(id)
       return ''
     }
-    const token = this.#tokenizer.visibleToken(id, this.#skipSpecialTokens)
+    const token = this.#tokenizer.visibleToken(id, this.#options)
     return token === undefined ? '' : this.#stream.push(token)
   }
 
@@ -122,7 +125,7 @@ export class IncrementalDetokenizer {
     if (this.#stream) return this.#stream.flush()
     const ids = this.#held
     this.#held = []
-    return this.#tokenizer.decode(ids, { skipSpecialTokens: this.#skipSpecialTokens })
+    return this.#tokenizer.decode(ids, this.#options)
   }
 }
 

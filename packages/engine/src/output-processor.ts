@@ -19,7 +19,8 @@ export class OutputProcessor {
     this.#tokenizer = tokenizer
     this.#params = params
     this.#index = index
-    this.#detokenizer = new IncrementalDetokenizer(tokenizer, { skipSpecialTokens: params.skipSpecialTokens })
+    const { skipSpecialTokens, keepSpecialTokens } = params
+    this.#detokenizer = new IncrementalDetokenizer(tokenizer, { skipSpecialTokens, keepSpecialTokens })
     this.#stops = new StopStrings(params.stop, params.includeStopStrInOutput)
   }
 

@@ -31,6 +31,8 @@ export interface SamplingParams {
   /** Log-probabilities of the chosen token and of that many best ones; absent: none. */
   readonly logprobs?: number | null | undefined
   readonly skipSpecialTokens?: boolean | undefined
+  /** Special tokens that stay in the text all the same, by id: those that mark reasoning and tool calls. */
+  readonly keepSpecialTokens?: readonly number[] | undefined
 }
 
 const integer = (low: number, high: number) => z.int().min(low).max(high)
@@ -63,6 +65,10 @@ const schema = z.strictObject({
   n: integer(1, 128).default(1),
   logprobs: integer(0, 20).nullish(),
   skipSpecialTokens: z.boolean().default(true),
+  keepSpecialTokens: z
+    .array(integer(0, 2 ** 31 - 1))
+    .max(64)
+    .default([]),
 })
 
 /** Every parameter decided: what the engine works with. */

@@ -146,7 +146,7 @@ describe('tool calls', () => {
     expect(cut('<parameter=days>\n1\n</parameter>\n')).toEqual(['', '{"days": 1}'])
     expect(cut('<parameter=days>\n1\n</parameter>\n</func')).toEqual(['\n</func', '{"days": 1'])
     expect(cut('<parameter=da')).toEqual(['da', '{'])
-    expect(cut('<parameter=a\nb>')).toEqual(['<parameter=a\nb>', '{}'])
+    expect(cut('<parameter=a\nb>')).toEqual(['a\nb>', '{}'])
     expect(cut('<parameter=days>\n1\n</parameter>\nwhy?\n</function>\n</tool_call>')).toEqual(['\nwhy?', '{"days": 1}'])
   })
 

@@ -111,6 +111,7 @@ describe('chat completions', () => {
         prompt_tokens: llm.renderChat(messages).length,
         completion_tokens: 8,
         total_tokens: llm.renderChat(messages).length + 8,
+        completion_tokens_details: { reasoning_tokens: 0 },
       },
     })
   })

@@ -4,6 +4,7 @@ import { basename, resolve } from 'node:path'
 import type { Tokenizer } from '@slipway/checkpoint'
 import type { LLM } from '@slipway/engine'
 import { SlipwayError } from '@slipway/tensor'
+import { createOutputFormats, type OutputFormats } from './output-formats.ts'
 import { toApiError, type ApiError } from './http/errors.ts'
 import { resolveServerOptions, type ResolvedServerOptions, type ServerOptions } from './options.ts'
 
@@ -17,17 +18,21 @@ export interface ServerContext {
   readonly open: Set<{ abort(): void }>
   /** Characters of the model's longest token. */
   readonly longestToken: () => number
+  /** How the model marks reasoning and tool calls. */
+  readonly outputFormats: () => OutputFormats
   readonly onInternalError: (error: unknown, requestId: string) => void
 }
 
 export function createContext(
   llm: LLM,
-  { onInternalError = toStandardError, ...settings }: ServerOptions,
+  { onInternalError = toStandardError, parsers, ...settings }: ServerOptions,
 ): ServerContext {
+  const options = resolveServerOptions(settings)
+  const outputFormats = createOutputFormats(llm, options, parsers)
   const created = Math.floor(Date.now() / 1000)
   let longest: number | undefined
   const longestToken = (): number => (longest ??= countLongestToken(llm.tokenizer))
-  return { llm, options: resolveServerOptions(settings), created, open: new Set(), longestToken, onInternalError }
+  return { llm, options, created, open: new Set(), longestToken, outputFormats, onInternalError }
 }
 
 function countLongestToken(tokenizer: Tokenizer): number {

@@ -1,5 +1,7 @@
 import { connect } from 'node:net'
+import { ChatTemplate, Tokenizer } from '@slipway/checkpoint'
 import type { GenerationEvent, LLM } from '@slipway/engine'
+import { miniModelDirectory } from '@slipway/mini'
 import { SlipwayError } from '@slipway/tensor'
 import { describe, expect, test, vi } from 'vitest'
 import { createApp } from './app.ts'
@@ -12,6 +14,9 @@ const body = { model: 'm', messages: [{ role: 'user', content: 'Hi' }] }
 const delta: GenerationEvent = { type: 'delta', index: 0, text: 'Hi', tokenIds: [1] }
 const failed: GenerationEvent = { type: 'finish', index: 0, finishReason: 'error', stopReason: null }
 
+const tokenizer = await Tokenizer.load(miniModelDirectory)
+const chatTemplate = await ChatTemplate.load(miniModelDirectory)
+
 function fakeModel(events: () => AsyncGenerator<GenerationEvent>) {
   const abort = vi.fn()
   const stream = {
@@ -21,14 +26,16 @@ function fakeModel(events: () => AsyncGenerator<GenerationEvent>) {
     [Symbol.asyncIterator]: events,
     async result() {
       const outputs = []
-      for await (const event of events()) if (event.type === 'finish') outputs.push({ ...event, text: '' })
+      for await (const event of events())
+        if (event.type === 'finish') outputs.push({ ...event, text: '', tokenIds: [] })
       return { outputs }
     },
   }
   const llm = {
     state: 'ready',
     info: { model: 'm', directory: '/models/m', maxModelLen: 100 },
-    tokenizer: { vocabSize: 2, idToToken: () => 'token' },
+    tokenizer,
+    chatTemplate,
     renderChat: () => [1],
     submit: () => stream,
   }

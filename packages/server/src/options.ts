@@ -1,4 +1,5 @@
 import { parseOptions } from '@slipway/engine'
+import type { ParserRegistry } from '@slipway/parsers'
 import { z } from 'zod'
 
 /** Server settings, named as vLLM names them where it has them; the command line can derive its flags from this. */
@@ -21,6 +22,14 @@ export const serverOptionsSchema = z.strictObject({
     .array(z.string().min(1))
     .optional()
     .describe('web pages that may ask, such as https://example.org; * for all; default: none'),
+  toolCallParser: z
+    .string()
+    .default('auto')
+    .describe("form of the model's tool calls; auto: as its chat template shows them, none: they stay text"),
+  reasoningParser: z
+    .string()
+    .default('auto')
+    .describe('tags of the reasoning; auto: as the chat template shows them, none: it stays part of the content'),
   drainSeconds: z.number().min(0).max(3600).default(5).describe('time that open requests get when the server closes'),
 })
 
@@ -29,6 +38,8 @@ export type ResolvedServerOptions = z.output<typeof serverOptionsSchema>
 type ServerSettings = Readonly<z.input<typeof serverOptionsSchema>>
 
 export interface ServerOptions extends ServerSettings {
+  /** The formats that `toolCallParser` and `reasoningParser` may name; default: the built-in ones. */
+  readonly parsers?: ParserRegistry
   /** Told of every answer with status 500, which is a bug of ours; by default it is written to standard error. */
   readonly onInternalError?: (error: unknown, requestId: string) => void
 }

@@ -13,6 +13,12 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true }))
 
+test('serve refuses an unknown parser before it loads', async () => {
+  const { code, err } = await start(['serve', '--tool-call-parser', 'gpt']).ended
+  expect(code).toBe(1)
+  expect(err).toContain('there is no tool call parser "gpt"; use one of hermes')
+})
+
 describe('generate', () => {
   test('writes one line per prompt, in order', async () => {
     const input = join(folder, 'in.jsonl')

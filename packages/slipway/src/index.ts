@@ -22,5 +22,15 @@ export {
 } from '@slipway/engine'
 export { resolveModel, type ChatMessage } from '@slipway/checkpoint'
 export { miniModelDirectory } from '@slipway/mini'
+export {
+  OutputParser,
+  parseOutput,
+  ParserRegistry,
+  toolFormat,
+  type OutputDelta,
+  type ParsedOutput,
+  type ReasoningFormat,
+  type ToolFormat,
+} from '@slipway/parsers'
 export { createApp, serve } from '@slipway/server'
 export { SlipwayError, type ErrorKind } from '@slipway/tensor'

@@ -1,4 +1,5 @@
 import type { ChatMessage, ChatTemplate, RenderOptions } from '@slipway/checkpoint'
+import { SlipwayError } from '@slipway/tensor'
 
 /** Texts that no template has, so that their places in a rendering show what the template puts around them. */
 export const probes = {
@@ -43,8 +44,10 @@ export function renderPrompt(
 function render(template: ChatTemplate, messages: readonly ChatMessage[], options: RenderOptions): string | undefined {
   try {
     return template.render(messages, options)
-  } catch {
-    return undefined
+  } catch (error) {
+    // the template refuses the messages, or was not made for such
+    if (SlipwayError.is(error) && error.kind === 'request') return undefined
+    throw error
   }
 }
 

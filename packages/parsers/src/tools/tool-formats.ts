@@ -46,7 +46,8 @@ const coder: CallSyntax = {
     // the tag around it is often forgotten
     [functionTag.text]: taggedCall({ ...coderForm, header: ['name', { text: '>' }] }),
   },
-  closes: ['</tool_call>', '</function>'],
+  closes: ['</tool_call>'],
+  inner: ['</function>'],
 }
 
 const glm: CallSyntax = {

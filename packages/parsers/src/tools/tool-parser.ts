@@ -8,6 +8,8 @@ export interface CallSyntax {
   readonly opens: Readonly<Record<string, NewCallBody>>
   /** Markers that end a block of calls; elsewhere they are text. */
   readonly closes?: readonly string[]
+  /** Markers that are markup in a block and do not end it. */
+  readonly inner?: readonly string[]
   /** Markers around all calls; they are markup wherever they stand. */
   readonly frames?: readonly string[]
   /** A call that begins with `{` and no marker, where nothing but blanks stands before it. */
@@ -107,15 +109,16 @@ export class ToolParser implements TextParser<ToolDelta> {
   }
 
   #readMarker(marker: string): void {
-    const { opens, frames = [], isFirstOnly = false } = this.#syntax
+    const { opens, inner = [], frames = [], isFirstOnly = false } = this.#syntax
     if (frames.includes(marker)) {
       if (this.#isAfterCall) this.#space = ''
     } else if (Object.hasOwn(opens, marker)) {
       if (isFirstOnly && this.#hasContent) this.#addText(marker)
       else this.#open(opens[marker]!, marker)
     } else if (this.#isInBlock) {
-      this.#isInBlock = false
       if (this.#isAfterCall) this.#space = ''
+      if (inner.includes(marker)) return
+      this.#isInBlock = false
       this.#isAfterCall = true
     } else this.#addText(marker)
   }
@@ -180,6 +183,6 @@ export class ToolParser implements TextParser<ToolDelta> {
 }
 
 /** All markers of a syntax; a tokenizer that leaves out special tokens must keep those that are such. */
-export function markersOf({ opens, closes = [], frames = [] }: CallSyntax): string[] {
-  return [...Object.keys(opens), ...closes, ...frames]
+export function markersOf({ opens, closes = [], inner = [], frames = [] }: CallSyntax): string[] {
+  return [...Object.keys(opens), ...closes, ...inner, ...frames]
 }

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { arrayOf } from './array-of.ts'
 import { checkStreamOptions, samplingFields, streamFields } from './fields.ts'
 import { messageSchema } from './messages.ts'
+import { toolsSchema } from './tools.ts'
 import { labels, unsupportedInChat } from './unsupported.ts'
 
 /** Body of POST /v1/chat/completions: every parameter of OpenAI's is here, and so are those of vLLM that we have. */
@@ -15,6 +16,8 @@ export const chatSchema = z
     top_logprobs: z.int().min(0).max(20).optional(),
     add_generation_prompt: z.boolean().default(true),
     chat_template_kwargs: z.record(z.string(), z.unknown()).optional(),
+    enable_thinking: z.boolean().optional(),
+    tools: toolsSchema.optional(),
     ...samplingFields,
     ...streamFields,
     ...labels,
@@ -22,7 +25,7 @@ export const chatSchema = z
   })
   .superRefine((body, context) => {
     checkStreamOptions(body, context)
-    const { logprobs, top_logprobs, max_tokens, max_completion_tokens } = body
+    const { logprobs, top_logprobs, max_tokens, max_completion_tokens, enable_thinking, chat_template_kwargs } = body
     if (top_logprobs !== undefined && !logprobs)
       context.addIssue({ code: 'custom', path: ['top_logprobs'], message: 'needs "logprobs": true' })
     if (max_tokens !== undefined && max_completion_tokens !== undefined && max_tokens !== max_completion_tokens)
@@ -30,6 +33,12 @@ export const chatSchema = z
         code: 'custom',
         path: ['max_tokens'],
         message: 'differs from max_completion_tokens; give one',
+      })
+    if (enable_thinking !== undefined && chat_template_kwargs && 'enable_thinking' in chat_template_kwargs)
+      context.addIssue({
+        code: 'custom',
+        path: ['enable_thinking'],
+        message: 'is in chat_template_kwargs too; give one',
       })
   })
 

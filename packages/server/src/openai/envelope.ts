@@ -25,12 +25,15 @@ export interface ApiUsage {
   readonly prompt_tokens: number
   readonly completion_tokens: number
   readonly total_tokens: number
+  /** Of models that reason. */
+  readonly completion_tokens_details?: { readonly reasoning_tokens: number }
 }
 
-export function apiUsage({ promptTokens, completionTokens }: Usage): ApiUsage {
+export function apiUsage({ promptTokens, completionTokens }: Usage, reasoningTokens?: number): ApiUsage {
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
     total_tokens: promptTokens + completionTokens,
+    ...(reasoningTokens !== undefined && { completion_tokens_details: { reasoning_tokens: reasoningTokens } }),
   }
 }

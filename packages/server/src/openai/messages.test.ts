@@ -32,12 +32,14 @@ describe('toTemplateMessage', () => {
 
   test('arguments of tool calls become objects, broken ones stay text', () => {
     const call = (text: string) => ({ id: 'c1', type: 'function', function: { name: 'add', arguments: text } })
-    expect(convert({ role: 'assistant', content: null, tool_calls: [call('{"a": 1}'), call('{"a"')] })).toEqual({
+    expect(convert({ role: 'assistant', content: null, tool_calls: ['{"a": 1}', '{"a"', '', '5'].map(call) })).toEqual({
       role: 'assistant',
       content: '',
       tool_calls: [
         { id: 'c1', type: 'function', function: { name: 'add', arguments: { a: 1 } } },
         { id: 'c1', type: 'function', function: { name: 'add', arguments: '{"a"' } },
+        { id: 'c1', type: 'function', function: { name: 'add', arguments: {} } },
+        { id: 'c1', type: 'function', function: { name: 'add', arguments: '5' } },
       ],
     })
     expect(convert({ role: 'tool', content: '3', tool_call_id: 'c1' })).toEqual({

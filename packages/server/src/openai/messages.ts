@@ -76,8 +76,10 @@ export function toTemplateMessage(message: z.output<typeof messageSchema>): Chat
 }
 
 function parsed({ function: { arguments: text } }: z.output<typeof toolCall>): unknown {
+  if (text.trim() === '') return {}
   try {
-    return JSON.parse(text)
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? value : text
   } catch {
     // a model may have written broken JSON; the template shows it as it was
     return text

@@ -24,16 +24,17 @@ export const labels = {
   prompt_cache_retention: z.enum(['in_memory', '24h']).optional(),
 }
 
-const noTools = 'tools are not supported yet; describe them in a message, or remove it'
+const oldTools = 'use "tools"'
+const noGrammar = 'an answer cannot be forced into a form yet'
 
 /** Parameters of OpenAI's chat completions that this release refuses. */
 export const unsupportedInChat = {
   audio: unlessInert('answers are text only; remove it'),
-  function_call: unlessInert(noTools, 'none'),
-  functions: unlessInert(noTools, []),
+  function_call: unlessInert(oldTools, 'none'),
+  functions: unlessInert(oldTools, []),
   modalities: unlessInert('answers are text only; use ["text"], or remove it', ['text']),
   moderation: unlessInert('there is no moderation here; remove it'),
-  parallel_tool_calls: unlessInert(noTools),
+  parallel_tool_calls: unlessInert(`${noGrammar}; use true, or remove it`, true),
   prediction: unlessInert('predicted output is not supported; without it the answer is the same, so remove it'),
   prompt_cache_options: unlessInert('caching cannot be set by request; remove it'),
   reasoning_effort: unlessInert(
@@ -42,8 +43,7 @@ export const unsupportedInChat = {
   response_format: unlessInert('only {"type": "text"} is supported yet; ask for JSON in a message', { type: 'text' }),
   service_tier: unlessInert('all requests are served alike; use "auto", or remove it', 'auto', 'default'),
   store: unlessInert('answers are not stored; use false, or remove it', false),
-  tool_choice: unlessInert(noTools, 'none'),
-  tools: unlessInert(noTools, []),
+  tool_choice: unlessInert(`${noGrammar}; use "auto" or "none"`, 'auto', 'none'),
   verbosity: unlessInert('ask for a short or long answer in a message; remove it', 'medium'),
   web_search_options: unlessInert('there is no web search; remove it'),
 }

@@ -204,10 +204,17 @@ export const badInput: ErrorRow[] = [
     message: '__proto__: there is no such parameter',
   },
   {
-    name: 'tools',
-    body: { ...chat, tools: [{ type: 'function', function: { name: 'f' } }] },
+    name: 'a tool that is none',
+    body: { ...chat, tools: [{ type: 'function', function: {} }] },
     status: 400,
-    message: 'tools are not supported yet',
+    message: 'tools[0].function.name: is required',
+    param: 'tools[0].function.name',
+  },
+  {
+    name: 'a forced call',
+    body: { ...chat, tool_choice: 'required' },
+    status: 400,
+    message: 'cannot be forced into a form yet',
     code: 'unsupported_parameter',
   },
   {

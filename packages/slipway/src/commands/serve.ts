@@ -1,5 +1,6 @@
 import { basename } from 'node:path'
 import { LLM } from '@slipway/engine'
+import { ParserRegistry } from '@slipway/parsers'
 import { serve } from '@slipway/server'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { addEngineFlags, engineOptions } from '../flags.ts'
@@ -9,9 +10,12 @@ interface Flags {
   readonly host: string
   readonly port: number
   readonly servedModelName?: string[]
+  readonly toolCallParser: string
+  readonly reasoningParser: string
 }
 
 const builtInName = 'slipway-mini'
+const parsers = ParserRegistry.builtIn()
 
 /** Starts the OpenAI-compatible server. */
 export function serveCommand(): Command {
@@ -21,11 +25,17 @@ export function serveCommand(): Command {
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .addOption(new Option('--port <n>', 'port to listen on; 0 takes a free one').default(8000).argParser(toPort))
     .option('--served-model-name <name...>', 'names under which clients ask for the model')
+    .option('--tool-call-parser <name>', `form of tool calls: auto, none, ${parsers.toolNames.join(', ')}`, 'auto')
+    .option('--reasoning-parser <name>', `form of reasoning: auto, none, ${parsers.reasoningNames.join(', ')}`, 'auto')
   return addEngineFlags(command).action(async (model: string | undefined, flags: Flags) => {
     const names = flags.servedModelName ?? [model === undefined ? builtInName : servedName(model)]
+    const { host, port, toolCallParser, reasoningParser } = flags
+    // before a model is loaded for nothing
+    if (!['auto', 'none'].includes(toolCallParser)) parsers.tools(toolCallParser)
+    if (!['auto', 'none'].includes(reasoningParser)) parsers.reasoning(reasoningParser)
     const { report, done } = loadReporter()
     const llm = LLM.start(modelPath(model), { ...engineOptions({ ...flags }), onProgress: report })
-    const server = await serve(llm, { host: flags.host, port: flags.port, servedModelNames: names })
+    const server = await serve(llm, { host, port, servedModelNames: names, toolCallParser, reasoningParser })
     let closing: Promise<void> | undefined
     const stop = (): void => {
       // a second Ctrl-C does not wait for open requests
