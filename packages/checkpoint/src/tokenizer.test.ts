@@ -58,19 +58,27 @@ describe.each(names)('%s, against the Python library', (name) => {
       // some ids are of no token, and a narrow choice makes long runs of bytes
       const below = round % 2 === 0 ? vocabSize + 5 : 262
       const ids = Array.from({ length: random(40) }, () => random(below))
-      for (const skipSpecialTokens of [true, false]) {
-        const detokenizer = new IncrementalDetokenizer(tokenizer, { skipSpecialTokens })
+      for (const options of [{}, { skipSpecialTokens: false }, { keepSpecialTokens: ids.slice(0, 3) }]) {
+        const detokenizer = new IncrementalDetokenizer(tokenizer, options)
         const pieces = ids.map((id) => detokenizer.push(id))
         const text = pieces.join('') + detokenizer.flush()
-        const whole = tokenizer.decode(ids, { skipSpecialTokens })
+        const whole = tokenizer.decode(ids, options)
         if (text !== whole) expect({ ids, text }).toEqual({ ids, text: whole })
         // what is out is a beginning of every longer text, so it never changes
         const known = pieces.slice(0, ids.length >> 1).join('')
-        if (!tokenizer.decode(ids.slice(0, ids.length >> 1), { skipSpecialTokens }).startsWith(known)) {
+        if (!tokenizer.decode(ids.slice(0, ids.length >> 1), options).startsWith(known)) {
           throw new Error(`"${known}" is not a beginning of the text of ${ids.slice(0, ids.length >> 1).join()}`)
         }
       }
     }
+  })
+
+  test('some special tokens may stay', async () => {
+    const tokenizer = await Tokenizer.load(join(fixtures, name))
+    const special = Array.from({ length: tokenizer.vocabSize }, (_, id) => id).filter((id) => tokenizer.isSpecial(id))
+    const [first, second] = special as [number, number]
+    expect(tokenizer.decode([first, second])).toBe('')
+    expect(tokenizer.decode([first, second], { keepSpecialTokens: [second] })).toBe(tokenizer.idToToken(second))
   })
 
   test('no piece ends within a character', async () => {

@@ -1,5 +1,5 @@
 import type { LLM } from '@slipway/engine'
-import { parseOutput, ParserRegistry } from '@slipway/parsers'
+import { jsonInTags, parseOutput, ParserRegistry, toolFormat } from '@slipway/parsers'
 import OpenAI from 'openai'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { expectIdle, modelName, post, startModel } from './testing/harness.ts'
@@ -246,6 +246,16 @@ describe('options', () => {
       reasoning_content: '347+285',
       content: expect.stringMatching(/^ 7\+5=12/) as unknown,
     })
+  })
+
+  test('markers that are special tokens reach the parser', async () => {
+    const special = '<|im_start|>'
+    const id = llm.tokenizer.tokenToId(special)!
+    expect(llm.tokenizer.isSpecial(id)).toBe(true)
+    const parsers = ParserRegistry.builtIn().withTools('mine', toolFormat(jsonInTags(special, undefined)))
+    const request = body(product, { tools, max_tokens: 3, logit_bias: { [id]: 100 } })
+    expect((await once({}, request)).message.content).toBe('')
+    expect((await once({ toolCallParser: 'mine', parsers }, request)).message.content).toBe(special.repeat(3))
   })
 
   test('an unknown name fails at the start', () => {
