@@ -31,11 +31,6 @@ export class JsonScanner {
   #number = ''
   #written = ''
 
-  /** How many objects and arrays are open. */
-  get depth(): number {
-    return this.#open.length
-  }
-
   /** The last letter as JSON has it, empty if it did not belong to the value. */
   get written(): string {
     return this.#written

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { LLM } from '@slipway/engine'
 import { jsonInTags, parseOutput, ParserRegistry, toolFormat } from '@slipway/parsers'
 import OpenAI from 'openai'
@@ -246,6 +249,29 @@ describe('options', () => {
       reasoning_content: '347+285',
       content: expect.stringMatching(/^ 7\+5=12/) as unknown,
     })
+  })
+
+  test('tools need a template that shows calls, or a name', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'slipway-tools-'))
+    const chatTemplate = join(folder, 'plain.jinja')
+    writeFileSync(chatTemplate, '{% for m in messages %}{{ m.content }}{% endfor %}')
+    await using plain = startModel({ chatTemplate })
+    await plain.ready
+    rmSync(folder, { recursive: true })
+    const request = body(product, { tools, max_tokens: 4 })
+    const ask = (options: ServerOptions) =>
+      post(createApp(plain, { servedModelNames: [modelName], ...options }), '/v1/chat/completions', request)
+    const refused = await ask({})
+    expect(refused.status).toBe(400)
+    expect(await refused.json()).toMatchObject({
+      error: {
+        param: 'tools',
+        code: 'unsupported_parameter',
+        message: expect.stringContaining('or start the server with --tool-call-parser') as unknown,
+      },
+    })
+    expect((await ask({ toolCallParser: 'hermes' })).status).toBe(200)
+    expect((await ask({ toolCallParser: 'none' })).status).toBe(200)
   })
 
   test('markers that are special tokens reach the parser', async () => {
