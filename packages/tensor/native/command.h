@@ -28,8 +28,12 @@ enum class OpCode : int {
   kArgmax,
   kLogprobs,
   kQuantizedLinear,
+  kRouteExperts,
+  kExpertLinear,
+  kQuantizedExpertLinear,
+  kCombineExperts,
 };
-constexpr int kNumOps = 14;
+constexpr int kNumOps = 18;
 
 // the order of `dtypes` in src/dtype.ts
 enum class DType : int { kF32, kBf16, kF16, kI32, kU32, kI8, kU8 };

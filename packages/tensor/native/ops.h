@@ -20,12 +20,18 @@ void sample(const Step&, Context&);
 void argmax(const Step&, Context&);
 void logprobs(const Step&, Context&);
 void quantizedLinear(const Step&, Context&);
+void routeExperts(const Step&, Context&);
+void expertLinear(const Step&, Context&);
+void quantizedExpertLinear(const Step&, Context&);
+void combineExperts(const Step&, Context&);
 
 size_t linearWorkspace(const Step&, int threads);
 size_t quantizedLinearWorkspace(const Step&, int threads);
 size_t sampleWorkspace(const Step&, int threads);
 size_t argmaxWorkspace(const Step&, int threads);
 size_t logprobsWorkspace(const Step&, int threads);
+size_t expertLinearWorkspace(const Step&, int threads);
+size_t quantizedExpertLinearWorkspace(const Step&, int threads);
 
 void pack(const PackJob&, int64_t firstPanel, int64_t lastPanel);
 float readAll(const float* from, int64_t count);

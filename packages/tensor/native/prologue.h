@@ -44,7 +44,7 @@ enum class Before : int { kNothing, kRmsNorm, kSiluMul };
 
 struct Prologue {
   Before kind;
-  const Tensor& x;
+  Tensor x;
   const float* norm;
   double eps;
 
@@ -61,8 +61,7 @@ struct Prologue {
 // One row on its way through a prologue.
 class PreparedRow {
  public:
-  PreparedRow(const Prologue& prologue, int64_t row)
-      : prologue_(prologue), x_(rowOf<const float>(prologue.x, row)), cols_(prologue.cols()) {
+  PreparedRow(const Prologue& prologue, const float* x) : prologue_(prologue), x_(x), cols_(prologue.cols()) {
     if (prologue.kind == Before::kRmsNorm) factor_ = normFactor(x_, cols_, prologue.eps);
   }
   // Columns [begin, end): where they lie already, or written to `room`.

@@ -11,9 +11,10 @@ extern const Kernels kKernels;
 const Kernels kKernels = {
     SLIPWAY_TEXT(SLIPWAY_ISA),
     {embedding, rmsNorm, linear, ropeTable, rope, kvWrite, attention, siluMul, add, adjustLogits, sample, argmax,
-     logprobs, quantizedLinear},
+     logprobs, quantizedLinear, routeExperts, expertLinear, quantizedExpertLinear, combineExperts},
     {nullptr, nullptr, linearWorkspace, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, sampleWorkspace,
-     argmaxWorkspace, logprobsWorkspace, quantizedLinearWorkspace},
+     argmaxWorkspace, logprobsWorkspace, quantizedLinearWorkspace, nullptr, expertLinearWorkspace,
+     quantizedExpertLinearWorkspace, nullptr},
     pack,
     readAll,
     multiplyAdds,

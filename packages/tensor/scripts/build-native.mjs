@@ -14,7 +14,20 @@ const out = join(root, 'build')
 const addon = join(out, 'slipway.node')
 
 const shared = ['addon', 'command', 'context', 'memory', 'pool', 'program', 'targets']
-const kernels = ['table', 'rows', 'linear', 'quantized-linear', 'attention', 'sample', 'logits']
+const kernels = [
+  'table',
+  'rows',
+  'linear',
+  'linear-tile',
+  'quantized-linear',
+  'quantized-tile',
+  'route',
+  'expert-linear',
+  'quantized-expert-linear',
+  'attention',
+  'sample',
+  'logits',
+]
 const targetsOf = {
   x64: {
     baseline: ['-march=x86-64-v2'],

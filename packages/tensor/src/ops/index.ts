@@ -1,11 +1,15 @@
 import type { Op } from '../op.ts'
 import { attentionOp, kvWriteOp } from './attention.ts'
+import { combineExpertsOp } from './combine-experts.ts'
 import { addOp, siluMulOp } from './elementwise.ts'
 import { embeddingOp } from './embedding.ts'
+import { expertLinearOp } from './expert-linear.ts'
 import { linearOp } from './linear.ts'
+import { quantizedExpertLinearOp } from './quantized-expert-linear.ts'
 import { quantizedLinearOp } from './quantized-linear.ts'
 import { rmsNormOp } from './rms-norm.ts'
 import { ropeOp, ropeTableOp } from './rope.ts'
+import { routeExpertsOp } from './route-experts.ts'
 import { adjustLogitsOp, argmaxOp, logprobsOp, sampleOp } from './sample.ts'
 
 /** Every op there is. Tests and benchmarks are generated from the list. */
@@ -24,4 +28,8 @@ export const ops: readonly Op[] = [
   argmaxOp,
   logprobsOp,
   quantizedLinearOp,
+  routeExpertsOp,
+  expertLinearOp,
+  quantizedExpertLinearOp,
+  combineExpertsOp,
 ]

@@ -1,7 +1,7 @@
-import { roundTiesToEven } from '../dtype.ts'
 import { expectInput, expectShape, type Op } from '../op.ts'
 import { byteLengthOf, colsOf, rowsOf, type Tensor } from '../tensor.ts'
 import { inferPrologue, inferResidual, preparedRows, prologueOf, prologues, type Fusion } from './prologue.ts'
+import { inferQuantized, quantizedOutput, quantizeRow } from './quantized-rows.ts'
 import { CaseRandom } from './random.ts'
 
 /**
@@ -37,7 +37,6 @@ export const quantizedLinearOp: Op = {
   rowInputs: [0, 6],
   tolerance: { absolute: 1e-4, relative: 1e-5 },
   infer([x, words, scales, zeros, bias, norm, residual], attributes) {
-    const { bits, group } = attributes
     const a = expectInput('quantizedLinear', x, 'x', 2, 'f32')
     const w = expectInput('quantizedLinear', words, 'words', 2, 'u32')
     const s = expectInput('quantizedLinear', scales, 'scales', 2, 'f16')
@@ -45,44 +44,16 @@ export const quantizedLinearOp: Op = {
     const k = inferPrologue('quantizedLinear', a, norm, attributes)
     const n = w.shape[0]!
     inferResidual('quantizedLinear', residual, rows, n)
-    expectShape('quantizedLinear', bits === 4 || bits === 8, () => `${bits} bits`)
-    expectShape('quantizedLinear', group! > 0 && group! % 8 === 0, () => `groups of ${group}, not a multiple of 8`)
-    expectShape(
-      'quantizedLinear',
-      w.shape[1] === Math.ceil((k * bits!) / 32),
-      () => `x is [${a.shape}], words [${w.shape}]`,
-    )
-    const groups = Math.ceil(k / group!)
-    for (const perGroup of zeros ? [s, expectInput('quantizedLinear', zeros, 'zeros', 2, 'u8')] : [s]) {
-      const fits = perGroup.shape[0] === n && (perGroup.shape[1] === groups || perGroup.shape[1] === 1)
-      expectShape('quantizedLinear', fits, () => `[${perGroup.shape}] for ${n} outputs and ${groups} groups`)
-    }
+    inferQuantized('quantizedLinear', k, w, s, zeros, attributes)
     expectShape('quantizedLinear', bias === undefined || bias.shape[0] === n, () => `the bias is not [${n}]`)
     return [{ shape: [rows, n], dtype: 'f32' }]
   },
   reference([x, words, scales, zeros, bias, norm, residual], [out], attributes) {
-    const { bits, group } = attributes
-    const prepared = preparedRows(x!, norm, attributes)
-    const k = prepared[0]?.length ?? 0
-    const runs = Array.from(
-      { length: Math.ceil(k / group!) },
-      (_, g) => [g * group!, Math.min(k, (g + 1) * group!)] as const,
-    )
-    const rows = prepared.map((row) => runs.map(([start, end]) => quantizeRun(row, start, end)))
-    const unpacked = new Int32Array(words!.cols * (32 / bits!))
+    const rows = preparedRows(x!, norm, attributes).map((row) => quantizeRow(row, attributes))
     for (let n = 0; n < words!.rows; n++) {
-      unpackWords(words!.row(n), bits!, unpacked)
-      for (let r = 0; r < x!.rows; r++) {
-        let sum = 0
-        for (const [g, [start]] of runs.entries()) {
-          const { values, scale } = rows[r]![g]!
-          const zero = zeros ? zeros.at(n, zeros.cols === 1 ? 0 : g) : 2 ** (bits! - 1)
-          let dot = 0
-          for (let i = 0; i < values.length; i++) dot += (unpacked[start + i]! - zero) * values[i]!
-          sum += dot * Math.fround(scale * scales!.at(n, scales!.cols === 1 ? 0 : g))
-        }
-        out!.set(r, n, sum + (bias ? bias.item(n) : 0) + (residual ? residual.at(r, n) : 0))
-      }
+      const dot = quantizedOutput({ words: words!, scales: scales!, zeros }, n, attributes)
+      const shift = bias ? bias.item(n) : 0
+      for (const [r, row] of rows.entries()) out!.set(r, n, dot(row) + shift + (residual ? residual.at(r, n) : 0))
     }
   },
   cost([x, words, scales], [out], { bits }) {
@@ -128,30 +99,6 @@ export const quantizedLinearOp: Op = {
       ),
     )
   },
-}
-
-/** Runs that stay below this are taken as zeros: 127 / max must not overflow. */
-const tiny = 2 ** -100
-
-/** One run of activations as int8. */
-function quantizeRun(row: Float64Array, start: number, end: number): { values: number[]; scale: number } {
-  const run = Array.from(row.subarray(start, end))
-  const max = run.reduce((a, b) => Math.max(a, Math.abs(b)), 0)
-  const factor = max < tiny ? 0 : Math.fround(127 / max)
-  return { values: run.map((x) => roundTiesToEven(Math.fround(x * factor))), scale: Math.fround(max / 127) }
-}
-
-/** The unsigned values of a row of words, in the order of k. */
-function unpackWords(words: Float64Array, bits: number, into: Int32Array): void {
-  for (let i = 0; i < words.length; i++)
-    for (let byte = 0; byte < 4; byte++) {
-      const value = Math.floor(words[i]! / 2 ** (8 * byte)) % 256
-      if (bits === 8) into[i * 4 + byte] = value
-      else {
-        into[i * 8 + byte] = value % 16
-        into[i * 8 + 4 + byte] = Math.floor(value / 16)
-      }
-    }
 }
 
 /** Integer product with a quantised weight. */
