@@ -117,6 +117,58 @@ def qwen3(**changes):
     } | changes
 
 
+def qwen3_moe(**changes):
+    """Odd sizes; the second of three layers is dense. Of the experts' widths none fills a panel of a kernel."""
+    return qwen3(
+        architectures=["Qwen3MoeForCausalLM"],
+        decoder_sparse_step=1,
+        hidden_size=32,
+        intermediate_size=44,
+        mlp_only_layers=[1],
+        model_type="qwen3_moe",
+        moe_intermediate_size=20,
+        norm_topk_prob=True,
+        num_attention_heads=2,
+        num_experts=6,
+        num_experts_per_tok=2,
+        num_hidden_layers=3,
+        num_key_value_heads=1,
+        output_router_logits=False,
+        router_aux_loss_coef=0.001,
+        tie_word_embeddings=False,
+    ) | changes
+
+
+def mixtral(**changes):
+    return {
+        "architectures": ["MixtralForCausalLM"],
+        "attention_dropout": 0.0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "hidden_act": "silu",
+        "hidden_size": 32,
+        "initializer_range": 0.02,
+        "intermediate_size": 36,
+        "max_position_embeddings": 256,
+        "model_type": "mixtral",
+        "num_attention_heads": 4,
+        "num_experts_per_tok": 2,
+        "num_hidden_layers": 2,
+        "num_key_value_heads": 2,
+        "num_local_experts": 4,
+        "output_router_logits": False,
+        "rms_norm_eps": 1e-05,
+        "rope_theta": 1000000.0,
+        "router_aux_loss_coef": 0.02,
+        "sliding_window": None,
+        "tie_word_embeddings": False,
+        "torch_dtype": "float32",
+        "transformers_version": "4.36.0",
+        "use_cache": True,
+        "vocab_size": 157,
+    } | changes
+
+
 LLAMA31_ROPE = {
     "factor": 8.0,
     "low_freq_factor": 1.0,
@@ -145,6 +197,10 @@ MODELS_TO_MAKE = {
     "qwen3": qwen3(),
     "qwen3-bf16": qwen3(torch_dtype="bfloat16"),
     "llama-f16": llama(torch_dtype="float16", tie_word_embeddings=False),
+    "qwen3-moe": qwen3_moe(),
+    # weights that are probabilities among all experts
+    "qwen3-moe-plain": qwen3_moe(norm_topk_prob=False, mlp_only_layers=[], decoder_sparse_step=2, num_experts_per_tok=3),
+    "mixtral": mixtral(),
 }
 
 
@@ -157,6 +213,8 @@ def weight(rng, name, shape):
         return rng.normal(0, 0.3, shape)
     if "embed_tokens" in name or "lm_head" in name:
         return rng.normal(0, 0.4, shape)
+    if name.endswith("gate.weight"):  # a router: choices well apart
+        return rng.normal(0, 0.6, shape)
     if "v_proj" in name or "o_proj" in name:  # strong attention keeps greedy text from falling into loops
         return rng.normal(0, 0.35, shape)
     return rng.normal(0, 0.2, shape)
@@ -192,7 +250,8 @@ def save(model, config_json, folder, **kwargs):
 
 
 def load(folder, dtype=torch.float32):
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="eager")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="eager",
+                                                 experts_implementation="eager")
     assert model.config._attn_implementation == "eager"
     return model.eval()
 
@@ -300,12 +359,15 @@ def shard(model, config_json):
 
 
 def check_scaling_matters():
-    """A rope or window setting that changes nothing would make its golden worthless."""
+    """A rope, window or expert setting that changes nothing would make its golden worthless."""
     for name, changes in {
         "llama31": {"rope_scaling": None},
         "llama-linear": {"rope_scaling": None},
         "llama-yarn": {"rope_scaling": None},
         "qwen2-sliding": {"use_sliding_window": False, "layer_types": None},
+        "qwen3-moe": {"norm_topk_prob": False},
+        "qwen3-moe-plain": {"num_experts_per_tok": 2},
+        "mixtral": {"num_experts_per_tok": 1},
     }.items():
         folder = MODELS / name
         config = config_of(json.loads((folder / "config.json").read_text()) | changes)

@@ -153,6 +153,29 @@ describe('forms', () => {
     expect(parseConfig({ text_config: tiny }).architecture).toBe(architectures[0])
   })
 
+  test.each([
+    [{}, [true, true, true, true]],
+    [{ decoder_sparse_step: 2 }, [false, true, false, true]],
+    [{ mlp_only_layers: [0, 3] }, [false, true, true, false]],
+    [{ mlp_only_layers: [1], decoder_sparse_step: 2 }, [false, false, false, true]],
+  ])('%j has experts in layers %j', (keys, sparseLayers) => {
+    const experts = { num_experts: 8, num_experts_per_tok: 2, moe_intermediate_size: 24, norm_topk_prob: true }
+    expect(parseConfig({ ...tiny, ...experts, ...keys }).experts).toEqual({
+      numExperts: 8,
+      numExpertsPerToken: 2,
+      intermediateSize: 24,
+      normTopkProb: true,
+      sparseLayers,
+    })
+  })
+
+  test('experts by other names, or none', () => {
+    const mixtral = parseConfig({ ...tiny, num_local_experts: 4, num_experts_per_tok: 2 }).experts
+    expect(mixtral).toMatchObject({ numExperts: 4, intermediateSize: 32, normTopkProb: null })
+    expect(parseConfig(tiny).experts).toBeNull()
+    expect(parseConfig({ ...tiny, num_experts: 0 }).experts).toBeNull()
+  })
+
   test('token ids', () => {
     const ids = (ids: object) => parseConfig({ ...tiny, ...ids })
     expect(ids({ eos_token_id: [3, 4, 3] }).eosTokenIds).toEqual([3, 4])
@@ -276,6 +299,12 @@ describe('absurd values are refused with key, value and file', () => {
     [{ rope_parameters: { rope_type: 'yarn', beta_fast: 'x' } }, '"rope_parameters.beta_fast" is "x"'],
     [{ partial_rotary_factor: 0.3 }, 'rope turns 1 of 4 dimensions of a head'],
     [{ layer_types: Array.from({ length: 4 }, () => 'sliding_attention') }, '"sliding_window" is missing'],
+    [{ num_experts: 4 }, '"num_experts_per_tok" is missing'],
+    [{ num_experts: 4, num_experts_per_tok: 5 }, '"num_experts_per_tok" is 5; expected at most the 4 experts'],
+    [
+      { num_experts: 4, num_experts_per_tok: 2, mlp_only_layers: [4] },
+      '"mlp_only_layers" is [4]; expected a list of layers from 0 to 3',
+    ],
   ])('%j', (keys, message) => {
     const error = failure({ ...tiny, ...keys })
     expect(error.kind).toBe('checkpoint')

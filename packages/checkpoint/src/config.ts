@@ -1,5 +1,7 @@
 import { SlipwayError } from '@slipway/tensor'
 import type { DType } from '@slipway/tensor'
+import { parseExperts } from './experts-config.ts'
+import type { ExpertsConfig } from './experts-config.ts'
 import { Fields } from './fields.ts'
 import { deepFreeze, isObject, show } from './json-file.ts'
 import type { JsonObject } from './json-file.ts'
@@ -35,6 +37,8 @@ export interface ModelConfig {
   readonly slidingWindow: number | null
   /** One per layer. */
   readonly layerTypes: readonly LayerType[]
+  /** null for a dense model. */
+  readonly experts: ExpertsConfig | null
   /** Of the stored weights. */
   readonly dtype: DType
   readonly bosTokenId: number | null
@@ -108,6 +112,7 @@ export function parseConfig(json: unknown, file = 'config.json'): ModelConfig {
     attentionBias: fields.boolean('attention_bias') ?? null,
     slidingWindow: layerTypes.includes('sliding') ? slidingWindow : null,
     layerTypes,
+    experts: parseExperts(fields, numLayers),
     dtype: parseDtype(fields),
     bosTokenId: fields.tokenId('bos_token_id'),
     eosTokenIds: fields.tokenIds('eos_token_id'),

@@ -13,10 +13,11 @@ import {
   type KvCache,
   type Tensor,
 } from '@slipway/tensor'
+import { denseFeedForward, sparseFeedForward, type ExpertTraits, type FeedForward } from './feed-forward.ts'
 import type { LanguageModel, ModelBatch } from './model.ts'
 import { project, type Projection, type Weights } from './weights.ts'
 
-/** What tells one dense decoder from another; everything else is in the config. */
+/** What tells one decoder from another; everything else is in the config. */
 export interface DecoderTraits {
   readonly qkvBias: boolean
   /** Bias of the attention's output projection. */
@@ -24,6 +25,8 @@ export interface DecoderTraits {
   readonly mlpBias: boolean
   /** RMS norm over each head of q and k, before rope. */
   readonly qkNorm: boolean
+  /** How the experts of the sparse layers are found and weighted; absent: no layer is sparse. */
+  readonly experts?: ExpertTraits
 }
 
 interface Layer {
@@ -33,8 +36,7 @@ interface Layer {
   readonly kNorm: Tensor | undefined
   readonly output: Projection
   readonly postNorm: Tensor
-  readonly gateUp: Projection
-  readonly down: Projection
+  readonly feedForward: FeedForward
   /** Tokens seen by this layer; 0 is all. */
   readonly window: number
 }
@@ -42,16 +44,11 @@ interface Layer {
 /** Where rows stand, as attention needs it. */
 type Places = Pick<ModelBatch, 'blockTables' | 'sequences' | 'positions'>
 
-/** A pre-norm decoder with rotary grouped-query attention and SwiGLU: Llama, Qwen2, Qwen3 and their kin. */
-export function denseDecoder(
-  device: Device,
-  config: ModelConfig,
-  weights: Weights,
-  traits: DecoderTraits,
-): LanguageModel {
+/** A pre-norm decoder with rotary grouped-query attention and SwiGLU, dense or sparse: Llama, Qwen, Mixtral and their kin. */
+export function decoder(device: Device, config: ModelConfig, weights: Weights, traits: DecoderTraits): LanguageModel {
   if (config.hiddenAct !== 'silu')
     throw new SlipwayError('unsupported', `hidden_act "${config.hiddenAct}": this architecture is built for silu`)
-  const { hiddenSize, intermediateSize, vocabSize, headDim } = config
+  const { hiddenSize, vocabSize, headDim } = config
   const qWidth = config.numHeads * headDim
   const kvWidth = config.numKvHeads * headDim
 
@@ -66,13 +63,9 @@ export function denseDecoder(
       kNorm: traits.qkNorm ? weights.vector(`${name}.self_attn.k_norm.weight`, headDim) : undefined,
       output: weights.linear([`${name}.self_attn.o_proj`], [hiddenSize], qWidth, traits.outputBias),
       postNorm: weights.vector(`${name}.post_attention_layernorm.weight`, hiddenSize),
-      gateUp: weights.linear(
-        [`${name}.mlp.gate_proj`, `${name}.mlp.up_proj`],
-        [intermediateSize, intermediateSize],
-        hiddenSize,
-        traits.mlpBias,
-      ),
-      down: weights.linear([`${name}.mlp.down_proj`], [hiddenSize], intermediateSize, traits.mlpBias),
+      feedForward: config.experts?.sparseLayers[i]
+        ? sparseFeedForward(weights, name, config, traits.experts)
+        : denseFeedForward(weights, name, config, traits.mlpBias),
       window: config.layerTypes[i] === 'sliding' ? (config.slidingWindow ?? 0) : 0,
     }
   })
@@ -128,8 +121,7 @@ export function denseDecoder(
           angles = selectRows(angles, rows)
         }
         x = attend(x, q, layer, caches[i]!, angles, at)
-        const gateUp = project(x, layer.gateUp, { norm: { weight: layer.postNorm, eps } })
-        x = project(gateUp, layer.down, { siluMul: true, residual: x })
+        x = layer.feedForward(x, { weight: layer.postNorm, eps })
       }
       return project(x, head, { norm: { weight: norm, eps } })
     },

@@ -33,7 +33,7 @@ async function load(folder: string) {
 }
 
 test('the files in architectures/ are what can be loaded', () => {
-  expect(supportedModelTypes()).toEqual(['llama', 'qwen2', 'qwen3'])
+  expect(supportedModelTypes()).toEqual(['llama', 'mixtral', 'qwen2', 'qwen3', 'qwen3_moe'])
 })
 
 test('a loaded model knows its size, and the null device what it holds', async () => {
@@ -51,7 +51,7 @@ describe('refuses, with the reason', () => {
     [
       'an unknown architecture',
       { model_type: 'mamba' },
-      'model_type "mamba" is not supported; known: llama, qwen2, qwen3',
+      'model_type "mamba" is not supported; known: llama, mixtral, qwen2, qwen3, qwen3_moe',
     ],
     ['a path as its name', { model_type: '../load' }, 'model_type "../load" is not supported'],
     [

@@ -1,6 +1,6 @@
-import { denseDecoder } from '../decoder.ts'
+import { decoder } from '../decoder.ts'
 import type { Builder } from '../load.ts'
 
 /** Qwen1.5, Qwen2 and Qwen2.5, dense: Llama with a bias on q, k and v. */
 export const build: Builder = (device, config, weights) =>
-  denseDecoder(device, config, weights, { qkvBias: true, outputBias: false, mlpBias: false, qkNorm: false })
+  decoder(device, config, weights, { qkvBias: true, outputBias: false, mlpBias: false, qkNorm: false })
