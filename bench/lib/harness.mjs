@@ -1,5 +1,4 @@
 // @ts-check
-import { supportedModelTypes } from '@slipway/models'
 import { measureMachine } from '@slipway/tensor'
 import { openContestants } from './contestants.mjs'
 import { bytesPerToken } from './cost.mjs'
@@ -51,12 +50,13 @@ import { shapes } from './shapes.mjs'
 export async function compare(bench, { flags, unit = 'tok/s', cases: plan }) {
   const options = readOptions(bench, flags)
   const shape = shapes[options.shape]
-  if (!supportedModelTypes().includes(shape.modelType))
-    refuse(`--shape ${options.shape}: Slipway has no model_type ${shape.modelType} yet`)
   const cases = plan(options)
   if (cases.length === 0) refuse(`nothing is left to measure of ${bench}`)
   const tasks = cases.map(({ task }) => task)
-  const files = await prepare(options.shape, { gguf: options.peer !== undefined || options.llamaBenches.length > 0 })
+  const files = await prepare(options.shape, {
+    gguf: options.peer !== undefined || options.llamaBenches.length > 0,
+    quantization: options.quantization,
+  })
   const contestants = openContestants(options, files, {
     vocab: shape.vocab,
     threads: options.threads,

@@ -70,6 +70,21 @@ export const shapes = {
     positions: 40960,
     experts: { count: 128, used: 8 },
   },
+  /** A mixture that fits everywhere; 0.9 billion parameters, a fifth of them for one token. */
+  'moe-1b': {
+    modelType: 'qwen3_moe',
+    vocab: 32768,
+    hidden: 1024,
+    intermediate: 512,
+    layers: 16,
+    heads: 16,
+    kvHeads: 4,
+    headDim: 64,
+    tied: true,
+    ropeTheta: 1e6,
+    positions: 32768,
+    experts: { count: 32, used: 4 },
+  },
   /** For trying the commands out; its figures say nothing. */
   tiny: {
     modelType: 'qwen2',
@@ -169,6 +184,19 @@ function layerTensors(shape, i) {
  */
 function one(role, name, gguf, ...dims) {
   return { role, names: [name], gguf, dims, share: 1 }
+}
+
+/**
+ * Weights of a shape by what becomes of them.
+ *
+ * @param {Shape} shape
+ */
+export function weightCounts(shape) {
+  const counts = { matrices: 0, others: 0 }
+  for (const { role, names, dims } of tensorsOf(shape))
+    counts[role === 'linear' || role === 'head' ? 'matrices' : 'others'] +=
+      names.length * dims.reduce((a, b) => a * b, 1)
+  return counts
 }
 
 /**

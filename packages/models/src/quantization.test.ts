@@ -52,17 +52,20 @@ function meanDivergence(exact: readonly Float64Array[], rounded: readonly Float6
 }
 
 describe('what quantising costs: KL divergence of the next token from float weights', () => {
-  const tiny = fileURLToPath(new URL('../fixtures/llama3', import.meta.url))
-  const bounds: [Settings, number, number][] = [
-    [{ quantization: 'wint8' }, 0.005, 0.01],
-    [{ quantization: 'wint4' }, 0.1, 1],
-    [{ headQuantization: 'wint8' }, 0.001, 0.01],
-    [{ quantization: 'wint4', headQuantization: 'wint4' }, 0.2, 2],
+  const fixture = (name: string): string => fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url))
+  const drawn = async (): Promise<number[][]> => [Array.from({ length: 40 }, (_, i) => (i * 37) % 150)]
+  // a mixture also loses where rounding changes the choice of experts
+  const bounds: [Settings, number, number, number][] = [
+    [{ quantization: 'wint8' }, 0.005, 0.01, 0.03],
+    [{ quantization: 'wint4' }, 0.1, 1, 3],
+    [{ headQuantization: 'wint8' }, 0.001, 0.01, 0.01],
+    [{ quantization: 'wint4', headQuantization: 'wint4' }, 0.2, 2, 4],
   ]
   // random weights have no slack at all: every rounding shows
   const models: [string, string, () => Promise<number[][]>, number][] = [
     ['the embedded model', miniModelDirectory, mini, 1],
-    ['a random model', tiny, async () => [Array.from({ length: 40 }, (_, i) => (i * 37) % 150)], 2],
+    ['a random model', fixture('llama3'), drawn, 2],
+    ['a random mixture of experts', fixture('qwen3-moe'), drawn, 3],
   ]
   async function mini(): Promise<number[][]> {
     const tokenizer = await Tokenizer.load(miniModelDirectory)

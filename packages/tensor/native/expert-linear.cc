@@ -42,9 +42,10 @@ void multiply(ExpertWork& work, const Tensor& weight, const Tensor& out, Context
   x.data = alone ? memory + sizes[0] + sizes[1] : (char*)context.shared();
   x.rows = work.numSlots();
   x.cols = x.stride = work.prologue.cols();
-  bool ok = memory && x.data && work.group(memory + sizes[0], context);
+  bool hasRoom = memory && x.data, ok = hasRoom && work.group(memory + sizes[0]);
   if (ok) prepare(work, x, alone ? Share{0, work.numSources()} : shareOf(work.numSources(), context));
   if (!alone) context.barrier();
+  if (hasRoom && !ok) context.fail(Code::kOutOfRange, work.unknown);
   if (!ok) return;
   LinearJob job{x, weight, {out, work.outputs, work.order, work.ids.cols}};
   work.forEachPart(kPanelCost, context, [&](int64_t expert, int64_t panel, int64_t end) {

@@ -17,6 +17,7 @@ struct ExpertWork {
   int32_t* starts = nullptr;  // [experts + 1] place of an expert's first slot
   int32_t* order = nullptr;   // the slot at a place: slots by expert, and by row within an expert
   int32_t* places = nullptr;  // the place of a slot
+  int64_t unknown = 0;
 
   ExpertWork(Before kind, const Tensor& x, const Tensor& ids, const Tensor& norm, bool perSlot, int64_t experts,
              int64_t outputs, double eps)
@@ -35,15 +36,16 @@ struct ExpertWork {
   }
 
   int64_t bytesOfGroups() const { return roundUp((experts + 1 + 2 * numSlots()) * (int64_t)sizeof(int32_t), 64); }
-  // Sorts the slots by expert; false, and the same fault on all threads, when an id is none.
-  bool group(void* memory, Context& context) {
+  // Sorts the slots by expert; false when there is none of an id, which is then `unknown`. It is for the caller to report
+  // that after its barrier: threads that see a fault of this step stay away from it.
+  bool group(void* memory) {
     starts = (int32_t*)memory;
     order = starts + experts + 1;
     places = order + numSlots();
     for (int64_t e = 0; e <= experts; e++) starts[e] = 0;
     for (int64_t i = 0; i < numSlots(); i++) {
       int32_t id = idOf(i);
-      if (id < 0 || id >= experts) return context.fail(Code::kOutOfRange, id), false;
+      if (id < 0 || id >= experts) return unknown = id, false;
       starts[id]++;
     }
     // counts become ends, which move down to the starts

@@ -43,10 +43,11 @@ class Experts {
     uint8_t *memory = (uint8_t*)context.scratch((size_t)total), *room[3 + kNumRooms];
     for (int i = 0; i < 3 + kNumRooms; i++) room[i] = i ? room[i - 1] + sizes[i - 1] : memory;
     memory_ = alone ? memory : (uint8_t*)context.shared();
-    bool ok = memory && memory_ && work_.group(room[2], context);
+    bool hasRoom = memory && memory_, ok = hasRoom && work_.group(room[2]);
     int64_t runs = work_.numSources() * job_.runs;
     if (ok) quantize(alone ? Share{0, runs} : shareOf(runs, context), (float*)room[1]);
     if (!alone) context.barrier();
+    if (hasRoom && !ok) context.fail(Code::kOutOfRange, work_.unknown);
     if (!ok) return;
     job_.results.order = work_.order;
     job_.results.slots = work_.ids.cols;

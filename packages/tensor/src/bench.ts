@@ -11,19 +11,23 @@ import { machineInfo, measureMachine, type MachineSpeed } from './machine-info.t
 import { loadNative } from './native.ts'
 import type { Attributes, Op } from './op.ts'
 import { attentionOp, kvWriteOp } from './ops/attention.ts'
+import { combineExpertsOp } from './ops/combine-experts.ts'
 import { addOp, siluMulOp } from './ops/elementwise.ts'
 import { embeddingOp } from './ops/embedding.ts'
+import { expertLinearOp } from './ops/expert-linear.ts'
 import { linearOp } from './ops/linear.ts'
+import { quantizedExpertLinearOp } from './ops/quantized-expert-linear.ts'
 import { quantizedLinearOp } from './ops/quantized-linear.ts'
 import { rmsNormOp } from './ops/rms-norm.ts'
 import { ropeOp, ropeTableOp } from './ops/rope.ts'
+import { routeExpertsOp } from './ops/route-experts.ts'
 import { argmaxOp, logprobsOp, sampleOp } from './ops/sample.ts'
 import { plan, type Program } from './program.ts'
 import { sizeOf, Tensor, type Spec } from './tensor.ts'
 
 interface BenchInput extends Spec {
-  /** Element i before conversion; zeros by default. */
-  readonly value?: (i: number) => number
+  /** Element i before conversion, for a set of inputs; zeros by default. */
+  readonly value?: (i: number, set: number) => number
   readonly weight?: boolean
 }
 
@@ -32,11 +36,17 @@ export interface BenchCase {
   readonly label: string
   readonly inputs: readonly (BenchInput | undefined)[]
   readonly attributes: Attributes
+  /** So many sets of inputs over one weight, of which each reads another part; absent: copies of the weight. */
+  readonly sets?: number
 }
 
 const noise = (i: number): number => ((Math.imul(i + 1, 0x9e3779b1) >>> 8) / 2 ** 24 - 0.5) * 2
 const f32 = (...shape: number[]): BenchInput => ({ shape, dtype: 'f32', value: noise })
-const i32 = (value: (i: number) => number, ...shape: number[]): BenchInput => ({ shape, dtype: 'i32', value })
+const i32 = (value: (i: number, set: number) => number, ...shape: number[]): BenchInput => ({
+  shape,
+  dtype: 'i32',
+  value,
+})
 
 function linearCase(rows: number, k: number, n: number, dtype: DType): BenchCase {
   const weight = { shape: [n, k], dtype, value: dtype === 'i8' ? (i: number) => noise(i) * 127 : noise, weight: true }
@@ -54,17 +64,68 @@ function quantizedCase(rows: number, k: number, n: number, bits: number): BenchC
   return {
     op: quantizedLinearOp,
     label: `${rows}x${k} by ${n}, ${bits} bits in groups of ${group}`,
-    inputs: [
-      f32(rows, k),
-      { shape: [n, (k * bits) / 32], dtype: 'u32', value: (i) => Math.imul(i, 0x9e3779b1) >>> 0, weight: true },
-      { shape: [n, k / group], dtype: 'f16', value: () => 0.01, weight: true },
-      undefined,
-      undefined,
-      undefined,
-      undefined,
-    ],
+    inputs: [f32(rows, k), ...quantizedWeight(n, k, bits, group), undefined, undefined, undefined, undefined],
     attributes: { bits, group, prologue: 0, eps: 0 },
   }
+}
+
+/** The experts of a layer of Qwen3-30B-A3B, chosen evenly: 8 of 128 for every row. */
+function expertCases(rows: number): BenchCase[] {
+  const [experts, slots, hidden, width, bits, group] = [128, 8, 2048, 768, 4, 128]
+  const ids = i32((i, set) => (Math.floor(i / slots) + set + (i % slots) * (experts / slots)) % experts, rows, slots)
+  // every set of a few rows reads experts that the others do not
+  const sets = Math.max(1, experts / slots / rows)
+  const products = [
+    { name: 'gate and up', x: hidden, k: hidden, n: 2 * width, perSlot: 0, prologue: 0 },
+    { name: 'down', x: slots * 2 * width, k: width, n: hidden, perSlot: 1, prologue: 2 },
+  ]
+  return [
+    ...products.flatMap(({ name, x, k, n, perSlot, prologue }): BenchCase[] => {
+      const choice = { numExperts: experts, perSlot, prologue, eps: 0 }
+      const label = `${name}, ${rows} rows by ${slots} of ${experts} experts`
+      const weight = { shape: [experts * n, k], dtype: 'bf16' as const, value: noise, weight: true }
+      return [
+        ...(rows > 16
+          ? []
+          : [
+              {
+                op: expertLinearOp,
+                label: `${label}, bf16`,
+                inputs: [f32(rows, x), weight, ids, undefined],
+                attributes: choice,
+                sets,
+              },
+            ]),
+        {
+          op: quantizedExpertLinearOp,
+          label: `${label}, ${bits} bits`,
+          inputs: [f32(rows, x), ...quantizedWeight(experts * n, k, bits, group), undefined, ids, undefined],
+          attributes: { bits, group, ...choice },
+          sets,
+        },
+      ]
+    }),
+    {
+      op: routeExpertsOp,
+      label: `${slots} of ${experts} for ${rows} rows`,
+      inputs: [f32(rows, experts)],
+      attributes: { k: slots, renormalise: 1 },
+    },
+    {
+      op: combineExpertsOp,
+      label: `${rows}x${slots}x${hidden}`,
+      inputs: [f32(rows, slots * hidden), f32(rows, slots), f32(rows, hidden)],
+      attributes: {},
+    },
+  ]
+}
+
+/** Words and scales. */
+function quantizedWeight(n: number, k: number, bits: number, group: number): BenchInput[] {
+  return [
+    { shape: [n, (k * bits) / 32], dtype: 'u32', value: (i) => Math.imul(i, 0x9e3779b1) >>> 0, weight: true },
+    { shape: [n, k / group], dtype: 'f16', value: () => 0.01, weight: true },
+  ]
 }
 
 /** `rows` rows at the end of `keys` keys: one sequence in prefill, or `rows` sequences in decode. */
@@ -155,6 +216,7 @@ export function benchCases(): readonly BenchCase[] {
         attributes: {},
       },
     ]),
+    ...[1, 16, 256].flatMap(expertCases),
     ...[1, 8].flatMap((rows) => [
       sampleCase(rows, 'greedy', [0, 0, 1, 0]),
       sampleCase(rows, 'temperature 1', [1, 0, 1, 0]),
@@ -177,13 +239,16 @@ const coldBytes = 2 ** 27
 /** Seconds that one op takes, without planning. */
 export async function timeCase(
   backend: Backend,
-  { op, inputs, attributes }: BenchCase,
+  { op, inputs, attributes, sets: given }: BenchCase,
   seconds: number,
 ): Promise<number> {
   const device = new Device(backend)
   const weight = inputs.find((input) => input?.weight)
-  const copies = weight ? Math.min(32, Math.ceil(coldBytes / (sizeOf(weight) * bytesOf(weight.dtype)))) : 1
-  const sets = Array.from({ length: copies }, () => inputs.map((input) => input && place(device, input)))
+  const copies = given ?? copiesOf(weight)
+  const once = inputs.map((input) => (given && input?.weight ? place(device, input) : undefined))
+  const sets = Array.from({ length: copies }, (_, set) =>
+    inputs.map((input, i) => input && (once[i] ?? place(device, input, set))),
+  )
   const programOf = (repeats: number): Program => {
     const all = Array.from({ length: repeats }, () => sets).flat()
     const outputs = (): Tensor[] => op.infer(inputs, attributes).map((spec) => new Tensor(device, spec))
@@ -203,13 +268,17 @@ export async function timeCase(
   return best
 }
 
-function place(device: Device, { shape, dtype, value, weight }: BenchInput): Tensor {
+function copiesOf(weight: BenchInput | undefined): number {
+  return weight ? Math.min(32, Math.ceil(coldBytes / (sizeOf(weight) * bytesOf(weight.dtype)))) : 1
+}
+
+function place(device: Device, { shape, dtype, value, weight }: BenchInput, set = 0): Tensor {
   if (!value && !weight) return device.zeros(shape, dtype)
   const size = sizeOf({ shape, dtype })
   // a pattern repeated; the last stretch of one megabyte is as good as the first
   const pattern = fromNumbers(
     dtype,
-    Float64Array.from({ length: Math.min(size, 2 ** 18 + 1) }, (_, i) => value?.(i) ?? 0),
+    Float64Array.from({ length: Math.min(size, 2 ** 18 + 1) }, (_, i) => value?.(i, set) ?? 0),
   )
   const data = bytesOfArray(pattern)
   const bytes = new Uint8Array(size * bytesOf(dtype))

@@ -43,8 +43,8 @@ export const expertLinearOp: Op = {
       }
     })
   },
-  cost([x, weight, ids], [out], attributes) {
-    const read = byteLengthOf(weight!) * shareOfExperts(ids!, attributes)
+  cost([x, weight, ids], [out], attributes, values) {
+    const read = byteLengthOf(weight!) * shareOfExperts(ids!, attributes, values?.[2])
     const flops = 2 * (byteLengthOf(out!) / 4) * colsOf(weight!)
     return { flops, bytes: byteLengthOf(x!) + read + byteLengthOf(ids!) + byteLengthOf(out!) }
   },

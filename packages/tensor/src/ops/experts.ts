@@ -69,9 +69,10 @@ export function forEachOutput(
   for (const [id, slots] of chosen) for (let n = 0; n < outputs; n++) body(id * outputs + n, n, slots)
 }
 
-/** The part of the stacked weights that so many slots read at most. */
-export function shareOfExperts(ids: Spec, { numExperts }: Attributes): number {
-  return Math.min(1, (rowsOf(ids) * colsOf(ids)) / numExperts!)
+/** The part of the stacked weights that the slots read: that of the experts in `values`, or the bound for so many. */
+export function shareOfExperts(ids: Spec, { numExperts }: Attributes, values: ArrayLike<number> | undefined): number {
+  const read = values ? new Set(Array.from(values)).size : rowsOf(ids) * colsOf(ids)
+  return Math.min(1, read / numExperts!)
 }
 
 export interface ExpertSize {

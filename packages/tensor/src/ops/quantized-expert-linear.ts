@@ -43,8 +43,8 @@ export const quantizedExpertLinearOp: Op = {
         out!.set(Math.floor(slot / ids!.cols), (slot % ids!.cols) * outputs + n, dot(rows[slot]!))
     })
   },
-  cost([x, words, scales, , ids], [out], attributes) {
-    const read = (byteLengthOf(words!) + byteLengthOf(scales!)) * shareOfExperts(ids!, attributes)
+  cost([x, words, scales, , ids], [out], attributes, values) {
+    const read = (byteLengthOf(words!) + byteLengthOf(scales!)) * shareOfExperts(ids!, attributes, values?.[4])
     const cols = Math.floor((words!.shape[1]! * 32) / attributes['bits']!)
     const flops = 2 * (byteLengthOf(out!) / 4) * cols
     return { flops, bytes: byteLengthOf(x!) + read + byteLengthOf(ids!) + byteLengthOf(out!) }
