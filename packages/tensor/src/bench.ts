@@ -288,7 +288,7 @@ function place(device: Device, { shape, dtype, value, weight }: BenchInput, set 
 
 function knownValues(input: BenchInput | undefined): readonly number[] | undefined {
   const value = input?.dtype === 'i32' ? input.value : undefined
-  return value && Array.from({ length: sizeOf(input!) }, (_, i) => value(i))
+  return value && Array.from({ length: sizeOf(input!) }, (_, i) => value(i, 0))
 }
 
 /** What bounds the arithmetic of a case: products of integers have a limit of their own. */
