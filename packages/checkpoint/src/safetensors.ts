@@ -1,5 +1,5 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
-import { SlipwayError, bytesOf, mapFile } from '@slipway/tensor'
+import { closeSync, fstatSync, openSync } from 'node:fs'
+import { SlipwayError, cutShort, readRange, type StoredRows } from '@slipway/tensor'
 import { messageOf } from './json-file.ts'
 import { foreignError, maxHeaderBytes, parseHeader } from './safetensors-header.ts'
 import type { ForeignTensor, SafetensorsHeader, TensorInfo } from './safetensors-header.ts'
@@ -17,51 +17,55 @@ export class SafetensorsFile {
   /** Tensors of an element type that we do not have; `bytes` refuses them by name. */
   readonly foreign: ReadonlyMap<string, ForeignTensor>
   #descriptor: number | undefined
-  #mapped: Uint8Array | undefined
 
-  private constructor(path: string, descriptor: number, header: SafetensorsHeader, mapped: Uint8Array | undefined) {
+  private constructor(path: string, descriptor: number, header: SafetensorsHeader) {
     this.path = path
     this.#descriptor = descriptor
     this.metadata = header.metadata
     this.tensors = header.tensors
     this.foreign = header.foreign
-    this.#mapped = mapped
   }
 
   /** Throws a `checkpoint` error that names the file, the byte and the fault. */
   static async open(path: string): Promise<SafetensorsFile> {
     const descriptor = openFile(path)
     try {
-      const header = readHeader(path, descriptor)
-      return new SafetensorsFile(path, descriptor, header, mapFile(path))
+      return new SafetensorsFile(path, descriptor, readHeader(path, descriptor))
     } catch (error) {
       closeSync(descriptor)
       throw error
     }
   }
 
-  /**
-   * The stored bytes of one tensor, little-endian, starting at a multiple of the element size.
-   * A view of the mapped file where there is one (then read-only), otherwise a fresh copy at every call.
-   */
+  /** The stored bytes of one tensor, little-endian: a fresh copy. A file that has become shorter is an error. */
   bytes(name: string): Uint8Array {
-    const info = this.tensors.get(name)
-    if (!info) throw this.#absent(name)
-    if (this.#descriptor === undefined)
-      throw new SlipwayError('internal', `${this.path} is closed`, { file: this.path })
-    const { offset, byteLength } = info
-    if (!this.#mapped) return readRange(this.path, this.#descriptor, offset, byteLength)
-    const view = this.#mapped.subarray(offset, offset + byteLength)
-    // only a foreign writer leaves the header unpadded
-    return view.byteOffset % bytesOf(info.dtype) === 0 ? view : view.slice()
+    const { offset, byteLength } = this.#info(name)
+    return readRange(this.path, this.#open(), offset, byteLength)
   }
 
-  /** Gives the file back; a second call does nothing. Views handed out before stay valid. */
+  /** Where the rows of a tensor lie; its last axis is a row. */
+  rows(name: string): StoredRows {
+    const { dtype, shape, offset } = this.#info(name)
+    const rows = shape.slice(0, -1).reduce((product, size) => product * size, 1)
+    return { name, path: this.path, descriptor: this.#open(), offset, rows, dtype }
+  }
+
+  #info(name: string): TensorInfo {
+    const info = this.tensors.get(name)
+    if (!info) throw this.#absent(name)
+    return info
+  }
+
+  #open(): number {
+    if (this.#descriptor !== undefined) return this.#descriptor
+    throw new SlipwayError('internal', `${this.path} is closed`, { file: this.path })
+  }
+
+  /** Gives the file back; a second call does nothing. */
   close(): void {
     if (this.#descriptor === undefined) return
     closeSync(this.#descriptor)
     this.#descriptor = undefined
-    this.#mapped = undefined
   }
 
   #absent(name: string): SlipwayError {
@@ -84,7 +88,7 @@ function readHeader(path: string, descriptor: number): SafetensorsHeader {
   const stat = fstatSync(descriptor)
   if (!stat.isFile()) throw new SlipwayError('checkpoint', `${path}: is not a file`, { file: path })
   const { size } = stat
-  if (size < 8) throw tooShort(path, 8, size)
+  if (size < 8) throw cutShort(path, 8, size)
   const start = readRange(path, descriptor, 0, 8)
   const length = Number(new DataView(start.buffer).getBigUint64(0, true))
   if (length > maxHeaderBytes) {
@@ -97,22 +101,6 @@ function readHeader(path: string, descriptor: number): SafetensorsHeader {
       offset: 0,
     })
   }
-  if (8 + length > size) throw tooShort(path, 8 + length, size)
+  if (8 + length > size) throw cutShort(path, 8 + length, size)
   return parseHeader(readRange(path, descriptor, 8, length), path, size)
-}
-
-function tooShort(path: string, expected: number, size: number): SlipwayError {
-  const message = `${path}: the file is cut short: expected at least ${expected} bytes, found ${size}; download it again`
-  return new SlipwayError('checkpoint', message, { file: path, offset: size })
-}
-
-function readRange(path: string, descriptor: number, offset: number, length: number): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(length)
-  // a single read returns at most 2 GiB
-  for (let done = 0; done < length;) {
-    const count = readSync(descriptor, bytes, done, Math.min(length - done, 2 ** 30), offset + done)
-    if (count === 0) throw tooShort(path, offset + length, offset + done)
-    done += count
-  }
-  return bytes
 }

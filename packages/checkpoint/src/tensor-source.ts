@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { SlipwayError } from '@slipway/tensor'
+import { SlipwayError, type StoredRows } from '@slipway/tensor'
 import { isObject, readJsonObject, show } from './json-file.ts'
 import { nearestNames } from './nearest-names.ts'
 import { foreignError } from './safetensors-header.ts'
@@ -17,6 +17,8 @@ export interface TensorSource {
   info(name: string): TensorInfo
   /** As {@link SafetensorsFile.bytes}. */
   bytes(name: string): Uint8Array
+  /** As {@link SafetensorsFile.rows}; of use until the source is closed. */
+  rows(name: string): StoredRows
   close(): void
 }
 
@@ -122,6 +124,7 @@ function sourceOf(
       return info
     },
     bytes: (name) => fileWith(name).bytes(name),
+    rows: (name) => fileWith(name).rows(name),
     close() {
       for (const file of files) file.close()
     },

@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs'
 import type { Checkpoint, ModelConfig } from '@slipway/checkpoint'
-import { SlipwayError, type Device } from '@slipway/tensor'
+import { SlipwayError, type Device, type LoadReport, type PackedCache } from '@slipway/tensor'
 import type { LanguageModel } from './model.ts'
 import { Weights, type WeightOptions } from './weights.ts'
 
@@ -13,11 +13,18 @@ export function supportedModelTypes(): string[] {
   return files.flatMap((file) => /^(.+?)(?<!\.d|\.test)\.js$/.exec(file)?.[1] ?? []).sort()
 }
 
+export interface LoadModelOptions extends WeightOptions {
+  /** Where packed weights are kept from one start to the next; absent: nowhere. */
+  readonly packedCache?: PackedCache | undefined
+  /** Told where the weights came from. */
+  readonly onLoaded?: (report: LoadReport) => void
+}
+
 /** Builds the model on the device. The checkpoint can be closed afterwards. */
 export async function loadModel(
   checkpoint: Checkpoint,
   device: Device,
-  options: WeightOptions,
+  { packedCache, onLoaded, ...options }: LoadModelOptions,
 ): Promise<LanguageModel> {
   const { config } = checkpoint
   const supported = supportedModelTypes()
@@ -33,5 +40,9 @@ export async function loadModel(
       `${checkpoint.directory}: quantised checkpoints cannot be loaded yet; take the float one`,
     )
   const { build } = (await import(`./architectures/${config.modelType}.js`)) as { build: Builder }
-  return build(device, config, new Weights(checkpoint.tensors, device, options))
+  const weights = new Weights(checkpoint.tensors, device, options)
+  const model = build(device, config, weights)
+  const report = await weights.load({ cache: packedCache, identity: JSON.stringify(config.raw) })
+  onLoaded?.(report)
+  return model
 }

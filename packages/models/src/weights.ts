@@ -6,13 +6,15 @@ import {
   toF32,
   viewAs,
   type Device,
-  type DType,
   type Fusion,
   type LinearWeight,
+  type LoadOptions,
+  type LoadReport,
   type QuantizedWeight,
+  type StoredRows,
   type Tensor,
+  type WeightLoader,
 } from '@slipway/tensor'
-import { convertFloats, quantizeGroups } from './convert.ts'
 
 export type Quantization = 'wint8' | 'wint4'
 
@@ -34,10 +36,14 @@ export interface WeightOptions {
   readonly onProgress?: ((loadedBytes: number, totalBytes: number) => void) | undefined
 }
 
-/** Takes tensors out of a checkpoint, checks their shapes, and puts them on the device. Remembers what was taken. */
+/**
+ * Takes tensors out of a checkpoint, checks their shapes, and puts them on the device; matrices have their values after
+ * `load`. Remembers what was taken.
+ */
 export class Weights {
   readonly #source: TensorSource
   readonly #device: Device
+  readonly #loader: WeightLoader
   readonly #options: WeightOptions
   readonly #taken = new Set<string>()
   #loadedBytes = 0
@@ -47,6 +53,18 @@ export class Weights {
     this.#source = source
     this.#device = device
     this.#options = options
+    this.#loader = device.weightLoader((bytes) => this.#report(bytes))
+  }
+
+  /** Fills everything that was taken. */
+  load(options: LoadOptions): Promise<LoadReport> {
+    return this.#loader.load(options)
+  }
+
+  #report(bytes: number): void {
+    // a tied head that is rounded on its own is read a second time
+    this.#loadedBytes = Math.min(this.#loadedBytes + bytes, this.#source.totalBytes)
+    this.#options.onProgress?.(this.#loadedBytes, this.#source.totalBytes)
   }
 
   has(name: string): boolean {
@@ -55,15 +73,12 @@ export class Weights {
 
   /** An f32 vector [length]: norms and biases. */
   vector(name: string, length: number): Tensor {
-    const { bytes, dtype } = this.#take(name, [length])
-    return this.#device.tensor(toF32(dtype, viewAs(dtype, bytes, length)), [length], 'f32')
+    return this.#device.tensor(this.#values(name, length), [length], 'f32')
   }
 
   /** Embedding or head [rows, cols], never quantised. */
   matrix(name: string, rows: number, cols: number): LinearWeight {
-    const part = this.#take(name, [rows, cols])
-    const bytes = convertFloats(part.bytes, part.dtype, this.#options.dtype)
-    return { weight: this.#device.weight('linear', [bytes], [rows, cols], this.#options.dtype) }
+    return { weight: this.#loader.floats([this.#take(name, [rows, cols])], cols, this.#options.dtype) }
   }
 
   /**
@@ -88,54 +103,29 @@ export class Weights {
     hasBias: boolean,
     quantization: Quantization | undefined,
   ): Projection {
-    const rows = sizes.reduce((a, b) => a + b, 0)
     const parts = modules.map((name, i) => this.#take(`${name}.weight`, [sizes[i]!, cols]))
     const bias = hasBias ? { bias: this.#bias(modules, sizes) } : {}
-    if (quantization === undefined) {
-      const bytes = parts.map((part) => convertFloats(part.bytes, part.dtype, this.#options.dtype))
-      return { weight: this.#device.weight('linear', bytes, [rows, cols], this.#options.dtype), ...bias }
-    }
-    return { ...this.#quantized(parts, sizes, rows, cols, quantization), ...bias }
-  }
-
-  #quantized(
-    parts: readonly { bytes: Uint8Array; dtype: DType }[],
-    sizes: readonly number[],
-    rows: number,
-    cols: number,
-    quantization: Quantization,
-  ): QuantizedWeight {
+    if (quantization === undefined) return { weight: this.#loader.floats(parts, cols, this.#options.dtype), ...bias }
     const bits = quantization === 'wint4' ? 4 : 8
     const group = groupOf(cols)
     // one scale per output is a single group as wide as the layer
-    const scaleGroup = bits === 4 ? group : cols
-    const quantized = parts.map(({ bytes, dtype }, i) =>
-      quantizeGroups(bytes, dtype, sizes[i]!, cols, bits, scaleGroup),
-    )
-    const pack = (part: 'words' | 'scales', width: number, dtype: DType): Tensor =>
-      this.#device.weight(
-        'linear',
-        quantized.map((q) => q[part]),
-        [rows, width],
-        dtype,
-      )
-    return {
-      words: pack('words', Math.ceil((cols * bits) / 32), 'u32'),
-      scales: pack('scales', Math.ceil(cols / scaleGroup), 'f16'),
-      bits,
-      group,
-    }
+    const rounded = this.#loader.rounded(parts, cols, { bits, group: bits === 4 ? group : cols })
+    return { ...rounded, bits, group, ...bias }
   }
 
   #bias(modules: readonly string[], sizes: readonly number[]): Tensor {
-    const values = modules.flatMap((name, i) => {
-      const { bytes, dtype } = this.#take(`${name}.bias`, [sizes[i]!])
-      return Array.from(toF32(dtype, viewAs(dtype, bytes, sizes[i]!)))
-    })
+    const values = modules.flatMap((name, i) => Array.from(this.#values(`${name}.bias`, sizes[i]!)))
     return this.#device.tensor(values, [values.length], 'f32')
   }
 
-  #take(name: string, shape: readonly number[]): { bytes: Uint8Array; dtype: DType } {
+  #values(name: string, length: number): Float32Array {
+    const { dtype } = this.#take(name, [length])
+    const bytes = this.#source.bytes(name)
+    this.#report(bytes.byteLength)
+    return toF32(dtype, viewAs(dtype, bytes, length))
+  }
+
+  #take(name: string, shape: readonly number[]): StoredRows {
     const info = this.#source.info(name)
     if (info.shape.length !== shape.length || info.shape.some((n, i) => n !== shape[i]))
       throw new SlipwayError(
@@ -147,14 +137,9 @@ export class Weights {
       throw new SlipwayError('unsupported', `tensor ${name} is stored as ${info.dtype}, not as a float type`, {
         tensor: name,
       })
-    // a tied head that is rounded on its own takes the embedding a second time
-    if (!this.#taken.has(name)) {
-      this.#loadedBytes += info.byteLength
-      this.numParameters += shape.reduce((a, b) => a * b, 1)
-    }
+    if (!this.#taken.has(name)) this.numParameters += shape.reduce((a, b) => a * b, 1)
     this.#taken.add(name)
-    this.#options.onProgress?.(this.#loadedBytes, this.#source.totalBytes)
-    return { bytes: this.#source.bytes(name), dtype: info.dtype }
+    return this.#source.rows(name)
   }
 
   /** Every tensor of the files must have found its place, save those that a tied head or old exports repeat. */

@@ -6,63 +6,13 @@
 
 #include <new>
 
+#include "addon.h"
 #include "memory.h"
-#include "program.h"
 
 namespace slipway {
 namespace {
 
-constexpr int kMaxArguments = 6;
 constexpr int kMaxThreads = 1024;
-
-struct Arguments {
-  napi_env env;
-  napi_value values[kMaxArguments];
-  size_t count = kMaxArguments;
-
-  Arguments(napi_env env, napi_callback_info info) : env(env) {
-    if (napi_get_cb_info(env, info, &count, values, nullptr, nullptr) != napi_ok) count = 0;
-  }
-  bool number(size_t i, double* out) const {
-    return i < count && napi_get_value_double(env, values[i], out) == napi_ok;
-  }
-  template <class T>
-  T* external(size_t i) const {
-    void* data = nullptr;
-    if (i >= count || napi_get_value_external(env, values[i], &data) != napi_ok) return nullptr;
-    return (T*)data;
-  }
-  // An ArrayBuffer or a view of one.
-  bool bytes(napi_value value, char** data, size_t* size) const {
-    bool is = false;
-    void* memory = nullptr;
-    if (napi_is_arraybuffer(env, value, &is) == napi_ok && is) {
-      if (napi_get_arraybuffer_info(env, value, &memory, size) != napi_ok) return false;
-    } else {
-      napi_typedarray_type type;
-      size_t length = 0;
-      if (napi_is_typedarray(env, value, &is) != napi_ok || !is) return false;
-      if (napi_get_typedarray_info(env, value, &type, &length, &memory, nullptr, nullptr) != napi_ok) return false;
-      size_t element = type == napi_float64_array ? 8 : type == napi_uint8_array ? 1 : 0;
-      if (element == 0) return false;
-      *size = length * element;
-    }
-    *data = (char*)memory;
-    return true;
-  }
-};
-
-napi_value numberValue(napi_env env, double x) {
-  napi_value value = nullptr;
-  napi_create_double(env, x, &value);
-  return value;
-}
-
-// A device's threads and kernels, owned by a JavaScript handle. `close` ends the threads early.
-struct Engine {
-  Pool* pool;
-  const Kernels* kernels;
-};
 
 void freeEngine(napi_env, void* data, void*) {
   Engine* engine = (Engine*)data;
@@ -71,7 +21,6 @@ void freeEngine(napi_env, void* data, void*) {
 }
 
 void freePagesOf(napi_env, void* data, void* hint) { freePages(data, (size_t)(uintptr_t)hint); }
-void unmapFileOf(napi_env, void* data, void* hint) { unmapFile(data, (size_t)(uintptr_t)hint); }
 
 // () -> [name, supported][], best first
 napi_value targets(napi_env env, napi_callback_info) {
@@ -157,12 +106,7 @@ napi_value run(napi_env env, napi_callback_info info) {
   if (args.count > 3 && args.bytes(args.values[3], &seconds, &secondsSize))
     times = {(double*)seconds, (int64_t)(secondsSize / sizeof(double))};
   if (valid) failure = runProgram(*engine->pool, *engine->kernels, (const double*)words, (int64_t)count, times);
-  if (failure.code == 0) return nullptr;
-  napi_value list = nullptr;
-  napi_create_array_with_length(env, 3, &list);
-  const int64_t fields[] = {failure.code, failure.step, failure.value};
-  for (uint32_t i = 0; i < 3; i++) napi_set_element(env, list, i, numberValue(env, (double)fields[i]));
-  return list;
+  return failureValue(env, failure);
 }
 
 // (ArrayBuffer | Uint8Array) -> address
@@ -186,30 +130,6 @@ napi_value allocate(napi_env env, napi_callback_info info) {
   void* hint = (void*)(uintptr_t)size;
   if (napi_create_external_arraybuffer(env, memory, size, freePagesOf, hint, &buffer) == napi_ok) return buffer;
   freePages(memory, size);
-  return nullptr;
-}
-
-// (path) -> ArrayBuffer | errno
-napi_value map(napi_env env, napi_callback_info info) {
-  Arguments args(env, info);
-  size_t length = 0;
-  if (args.count < 1 || napi_get_value_string_utf8(env, args.values[0], nullptr, 0, &length) != napi_ok) return nullptr;
-  char* path = (char*)malloc(length + 1);
-  if (!path) return nullptr;
-  napi_get_value_string_utf8(env, args.values[0], path, length + 1, &length);
-  void* memory;
-  size_t size;
-  int error = mapFile(path, &memory, &size);
-  free(path);
-  napi_value buffer = nullptr;
-  if (error) return numberValue(env, error);
-  if (size == 0) {
-    napi_create_arraybuffer(env, 0, &memory, &buffer);
-    return buffer;
-  }
-  void* hint = (void*)(uintptr_t)size;
-  if (napi_create_external_arraybuffer(env, memory, size, unmapFileOf, hint, &buffer) == napi_ok) return buffer;
-  unmapFile(memory, size);
   return nullptr;
 }
 
@@ -281,9 +201,10 @@ napi_value init(napi_env env, napi_value exports) {
   } functions[] = {{"targets", targets}, {"ops", ops},
                    {"open", open},       {"close", close},
                    {"run", run},         {"addressOf", addressOf},
-                   {"allocate", allocate}, {"map", map},
-                   {"pack", pack},       {"bandwidth", bandwidth},
-                   {"peak", peak}};
+                   {"allocate", allocate}, {"pack", pack},       {"bandwidth", bandwidth},
+                   {"peak", peak},       {"loadWeight", loadWeightCall},
+                   {"readChunks", readChunksCall}, {"checksum", checksumCall},
+                   {"readAhead", readAheadCall}};
   for (const auto& f : functions) {
     napi_value function;
     if (napi_create_function(env, f.name, NAPI_AUTO_LENGTH, f.call, nullptr, &function) != napi_ok) return nullptr;

@@ -62,11 +62,27 @@ struct PackJob {
   char* panels;
 };
 
+// One row of floats to be rounded to words, with an f16 scale for each `group` columns, into its places in a panel: words
+// and scales that follow one another lie kPanel apart.
+struct RoundJob {
+  const char* row;
+  DType dtype;
+  int64_t cols;
+  int bits;
+  int64_t group;
+  uint32_t* words;
+  uint16_t* scales;
+};
+
 struct Kernels {
   const char* name;
   Kernel ops[kNumOps];
   Workspace workspaces[kNumOps];  // null: the op shares nothing
   void (*pack)(const PackJob&, int64_t firstPanel, int64_t lastPanel);
+  // Float elements as another float type, rounded to the nearest even.
+  void (*convert)(DType from, const char* x, DType to, char* y, int64_t count);
+  // False when a value is not finite or too large for its scale.
+  bool (*roundRow)(const RoundJob&);
   // Reads all of the memory; the value only keeps the loads alive.
   float (*readAll)(const float* from, int64_t count);
   // Floating-point operations of `rounds` rounds of independent multiply-adds.

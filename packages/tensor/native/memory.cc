@@ -1,10 +1,6 @@
 #include "memory.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 namespace slipway {
 namespace {
@@ -30,28 +26,5 @@ void* allocatePages(size_t bytes) {
 }
 
 void freePages(void* memory, size_t bytes) { munmap(memory, roundUp(bytes)); }
-
-int mapFile(const char* path, void** memory, size_t* bytes) {
-  int file = open(path, O_RDONLY | O_CLOEXEC);
-  if (file < 0) return errno;
-  struct stat info;
-  int error = fstat(file, &info) == 0 ? 0 : errno;
-  if (!error && !S_ISREG(info.st_mode)) error = S_ISDIR(info.st_mode) ? EISDIR : EINVAL;
-  *memory = nullptr;
-  *bytes = error ? 0 : (size_t)info.st_size;
-  if (!error && *bytes > 0) {
-    // writable and private: a stray write from JavaScript must not end the process
-    int flags = MAP_PRIVATE;
-#ifdef MAP_NORESERVE
-    flags |= MAP_NORESERVE;
-#endif
-    *memory = mmap(nullptr, *bytes, PROT_READ | PROT_WRITE, flags, file, 0);
-    if (*memory == MAP_FAILED) error = errno;
-  }
-  close(file);
-  return error;
-}
-
-void unmapFile(void* memory, size_t bytes) { munmap(memory, bytes); }
 
 }  // namespace slipway

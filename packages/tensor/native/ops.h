@@ -34,6 +34,8 @@ size_t expertLinearWorkspace(const Step&, int threads);
 size_t quantizedExpertLinearWorkspace(const Step&, int threads);
 
 void pack(const PackJob&, int64_t firstPanel, int64_t lastPanel);
+void convert(DType from, const char* x, DType to, char* y, int64_t count);
+bool roundRow(const RoundJob&);
 float readAll(const float* from, int64_t count);
 int64_t multiplyAdds(int64_t rounds, float* sink);
 int64_t integerProducts(int bits, int64_t rounds, int32_t* sink);

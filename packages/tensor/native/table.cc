@@ -16,6 +16,8 @@ const Kernels kKernels = {
      argmaxWorkspace, logprobsWorkspace, quantizedLinearWorkspace, nullptr, expertLinearWorkspace,
      quantizedExpertLinearWorkspace, nullptr},
     pack,
+    convert,
+    roundRow,
     readAll,
     multiplyAdds,
     integerProducts,

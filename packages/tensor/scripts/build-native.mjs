@@ -13,7 +13,7 @@ const root = fileURLToPath(new URL('../native/', import.meta.url))
 const out = join(root, 'build')
 const addon = join(out, 'slipway.node')
 
-const shared = ['addon', 'command', 'context', 'memory', 'pool', 'program', 'targets']
+const shared = ['addon', 'addon-load', 'command', 'context', 'load', 'memory', 'pool', 'program', 'targets']
 const kernels = [
   'table',
   'rows',
@@ -27,6 +27,7 @@ const kernels = [
   'attention',
   'sample',
   'logits',
+  'round',
 ]
 const targetsOf = {
   x64: {
@@ -98,7 +99,7 @@ function objects(compiler) {
     return { source: join(root, `${source}.cc`), object: join(out, `${name}-${hash}.o`), args }
   }
   return [
-    ...shared.map((source) => one(source, source, source === 'addon' ? includeFlags() : has)),
+    ...shared.map((source) => one(source, source, source.startsWith('addon') ? includeFlags() : has)),
     ...Object.entries(targets).flatMap(([target, machine]) =>
       kernels.map((source) =>
         one(source, `${source}-${target}`, [

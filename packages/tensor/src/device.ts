@@ -3,6 +3,7 @@ import { SlipwayError } from './errors.ts'
 import type { Attributes, Op, WeightRole } from './op.ts'
 import { plan, type Program, type Step } from './program.ts'
 import { byteLengthOf, sizeOf, Tensor, type Layout, type Spec, type Storage } from './tensor.ts'
+import { DirectLoader, type OnLoaded, type WeightLoader } from './weights/weight-loader.ts'
 
 /**
  * What a device must do; everything else (recording, planning, shapes) is done once in `Device`.
@@ -13,6 +14,7 @@ import { byteLengthOf, sizeOf, Tensor, type Layout, type Spec, type Storage } fr
  *   between two barriers, but not when `seconds` asks for the time of each. On failure it rejects and the contents of outputs are undefined; the device stays usable.
  * - `keep` says that the program will be run again and again, so that what prepares it is worth keeping.
  * - `supports` tells whether `run` accepts the op; a step with an unsupported op never reaches `run`.
+ * - `loader` may take weights out of files in a way of its own; absent, `DirectLoader` does it.
  * - `pack` may store a weight in a layout of its own; absent, weights are stored by rows.
  */
 export interface Backend {
@@ -24,6 +26,7 @@ export interface Backend {
   keep?(program: Program): void
   supports(op: Op): boolean
   pack?(role: WeightRole, parts: readonly Uint8Array[], spec: Spec): { storage: Storage; layout: Layout } | undefined
+  loader?(device: Device, onLoaded: OnLoaded): WeightLoader
   close(): void
 }
 
@@ -93,6 +96,11 @@ export class Device {
     const packed = this.#backend.pack?.(role, parts, spec)
     if (packed) return new Tensor(this, spec, packed)
     return this.#resident(parts.length === 1 ? parts[0]! : concatBytes(parts), spec)
+  }
+
+  /** Takes weights out of files; `onLoaded` is told how many of their bytes are done. */
+  weightLoader(onLoaded: OnLoaded = () => {}): WeightLoader {
+    return this.#backend.loader?.(this, onLoaded) ?? new DirectLoader(this, onLoaded)
   }
 
   /** Records one op; shapes are checked now, values are computed by the next `run`. */

@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module'
+import { getSystemErrorMap } from 'node:util'
 import { SlipwayError } from './errors.ts'
 
 /** A device's threads; only native code looks inside. */
@@ -31,8 +32,6 @@ export interface Native {
   addressOf(memory: ArrayBuffer | Uint8Array): number | undefined
   /** Zeroed memory in huge pages outside the heap, freed when collected. */
   allocate(bytes: number): ArrayBuffer | undefined
-  /** A mapped file, or its errno. */
-  map(path: string): ArrayBuffer | number | undefined
   pack(
     engine: Engine,
     parts: readonly Uint8Array[],
@@ -41,6 +40,27 @@ export interface Native {
     elementBytes: number,
     panels: ArrayBuffer,
   ): true | undefined
+  /**
+   * Makes a weight [rows, cols] of parts of files, each four numbers: descriptor, offset, rows, dtype. Panels of `dtype`,
+   * or with `bits` words and scales, go to zeroed memory at the addresses. A failure's step is the part.
+   */
+  loadWeight(
+    engine: Engine,
+    parts: Float64Array,
+    rows: number,
+    cols: number,
+    dtype: number,
+    bits: number,
+    group: number,
+    panels: number,
+    scales: number,
+  ): Failure | undefined
+  /** Reads chunks, each three numbers: offset, address, length; they must have the checksums, 8 bytes each. */
+  readChunks(engine: Engine, descriptor: number, chunks: Float64Array, checksums: Uint8Array): Failure | undefined
+  /** Writes the 8 bytes of a checksum. */
+  checksum(bytes: Uint8Array, into: Uint8Array): true | undefined
+  /** Tells the system that a part of a file is needed soon. */
+  readAhead(descriptor: number, offset: number, length: number): void
   /** GB/s of reading with all threads. */
   bandwidth(engine: Engine, bytes: number, seconds: number): number | undefined
   /** GFLOP/s of f32 multiply-adds with all threads, or GOP/s of int8 activations and weights of so many bits. */
@@ -83,10 +103,11 @@ export function chooseTarget(native: Native, forced = process.env['SLIPWAY_ISA']
   )
 }
 
-/** Texts of the codes in native/command.h. */
+/** Texts of the codes in native/command.h and load.h. */
 export const faults: Readonly<Record<number, (value: number) => string>> = {
   1: () => 'the command buffer is malformed or the device is closed',
   2: (value) => `index ${value} is out of range`,
   3: (value) => `no memory for ${value} bytes of scratch`,
   4: () => 'no kernel for these dtypes or layouts',
+  6: (value) => `it cannot be read: ${(getSystemErrorMap().get(-value) ?? [`errno ${value}`])[0]}`,
 }

@@ -7,6 +7,8 @@ import type { Op, WeightRole } from '../op.ts'
 import { coresToPin } from '../pin-threads.ts'
 import type { Program } from '../program.ts'
 import type { Layout, Spec, Storage } from '../tensor.ts'
+import { NativeLoader, packedBytes, type Memory } from '../weights/native-loader.ts'
+import type { OnLoaded } from '../weights/weight-loader.ts'
 import { CommandBuffer } from './command-buffer.ts'
 import { referenceDevice } from './reference.ts'
 
@@ -22,16 +24,8 @@ export interface CpuOptions {
   readonly isa?: Isa
 }
 
-/** Memory of the cpu device: its address stays valid while `buffer` is referenced. */
-interface Memory extends Storage {
-  readonly buffer: ArrayBuffer
-  readonly address: number
-}
-
 /** From here on memory comes in huge pages of its own instead of from the heap. */
 const hugeBytes = 2 ** 20
-/** Output columns of a panel of a packed weight (native/command.h). */
-const panelColumns = 32
 
 /** Runs programs with the C++ kernels: one native call per run, on the calling thread and its helpers. */
 export class CpuBackend implements Backend {
@@ -64,15 +58,17 @@ export class CpuBackend implements Backend {
     const address = buffer && this.#native.addressOf(buffer)
     if (!buffer || !address)
       throw new SlipwayError('device', `no memory for ${byteLength} bytes; free some or choose a smaller size`)
-    return { byteLength, buffer, address }
+    return { byteLength, buffer, byteOffset: 0, address }
   }
 
   write(storage: Storage, bytes: Uint8Array): void {
-    new Uint8Array((storage as Memory).buffer, 0, bytes.byteLength).set(bytes)
+    const { buffer, byteOffset: start } = storage as Memory
+    new Uint8Array(buffer, start, bytes.byteLength).set(bytes)
   }
 
   read(storage: Storage, byteOffset: number, byteLength: number): Promise<Uint8Array> {
-    return Promise.resolve(new Uint8Array((storage as Memory).buffer, byteOffset, byteLength).slice())
+    const { buffer, byteOffset: start } = storage as Memory
+    return Promise.resolve(new Uint8Array(buffer, start + byteOffset, byteLength).slice())
   }
 
   supports(op: Op): boolean {
@@ -123,11 +119,15 @@ export class CpuBackend implements Backend {
   pack(role: WeightRole, parts: readonly Uint8Array[], spec: Spec): { storage: Memory; layout: Layout } | undefined {
     const [rows, cols] = spec.shape
     if (role !== 'linear' || spec.shape.length !== 2 || !rows || !cols) return undefined
-    const elementBytes = bytesOf(spec.dtype)
-    const storage = this.allocate(Math.ceil(rows / panelColumns) * panelColumns * cols * elementBytes)
-    const done = this.#native.pack(this.#engine, parts, rows, cols, elementBytes, storage.buffer)
+    const storage = this.allocate(packedBytes(spec))
+    const done = this.#native.pack(this.#engine, parts, rows, cols, bytesOf(spec.dtype), storage.buffer)
     if (!done) throw new SlipwayError('internal', `the parts of a weight [${spec.shape}] are not whole rows`)
     return { storage, layout: 'panel' }
+  }
+
+  loader(device: Device, onLoaded: OnLoaded): NativeLoader {
+    const allocate = (bytes: number): Memory => this.allocate(bytes)
+    return new NativeLoader({ native: this.#native, engine: this.#engine, allocate }, device, onLoaded)
   }
 
   close(): void {
