@@ -22,6 +22,7 @@ import { random } from './random-bytes.mjs'
  * @typedef {object} Runner
  * @property {Readonly<Record<string, unknown>>} info
  * @property {(prompts: readonly number[][], tokens: number) => Promise<number[][]>} run
+ * @property {() => Promise<void>} [close] finishes what it does in the background
  */
 
 /** @type {Runner | undefined} */
@@ -63,4 +64,4 @@ process.on('message', (message) => {
   )
 })
 // nobody is left to measure for
-process.on('disconnect', () => process.exit())
+process.on('disconnect', () => void Promise.resolve(runner?.close?.()).finally(() => process.exit()))

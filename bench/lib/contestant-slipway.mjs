@@ -22,6 +22,7 @@ export async function open({ model, threads, quantization, context, sequences, b
   const { device, dtype, kvCacheDtype, numParameters } = llm.info
   return {
     info: { device, dtype, kvCacheDtype, numParameters },
+    close: () => llm.close(),
     run(prompts, tokens) {
       const start = performance.now()
       return Promise.all(

@@ -132,7 +132,10 @@ class Child {
     this.#cpuTime = 0
     if (!child || child.exitCode !== null || child.signalCode !== null) return
     const ended = new Promise((resolve) => child.once('exit', resolve))
-    child.kill('SIGKILL')
+    // it may still be writing what makes its next start warm
+    child.disconnect()
+    const timeout = setTimeout(() => child.kill('SIGKILL'), 30_000)
     await ended
+    clearTimeout(timeout)
   }
 }

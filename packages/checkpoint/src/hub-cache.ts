@@ -108,3 +108,8 @@ export async function sizeOf(path: string): Promise<number | undefined> {
 export function defaultCacheDir(environment: NodeJS.ProcessEnv = process.env): string {
   return environment['SLIPWAY_CACHE'] || join(homedir(), '.cache', 'slipway', 'hub')
 }
+
+/** Where packed weights are kept. */
+export function packedCacheDir(environment: NodeJS.ProcessEnv = process.env): string {
+  return join(environment['SLIPWAY_CACHE'] || join(homedir(), '.cache', 'slipway'), 'packed')
+}

@@ -1,10 +1,18 @@
 import { freemem } from 'node:os'
-import { openCheckpoint, type Checkpoint, type ModelConfig } from '@slipway/checkpoint'
+import { openCheckpoint, packedCacheDir, type Checkpoint, type ModelConfig } from '@slipway/checkpoint'
 import { loadModel, type LanguageModel } from '@slipway/models'
-import { bytesOf, cpuDevice, defaultDevice, referenceDevice, SlipwayError, type Device } from '@slipway/tensor'
+import {
+  bytesOf,
+  cpuDevice,
+  defaultDevice,
+  PackedCache,
+  referenceDevice,
+  SlipwayError,
+  type Device,
+} from '@slipway/tensor'
 import { BlockPool } from './block-pool.ts'
 import { Engine } from './engine.ts'
-import { memoryBytes, type ResolvedEngineOptions } from './options.ts'
+import { diskBytes, memoryBytes, type ResolvedEngineOptions } from './options.ts'
 import type { LoadProgress, ModelInfo, WorkerSetup } from './protocol.ts'
 import { Runner } from './runner.ts'
 import { Scheduler } from './scheduler.ts'
@@ -35,10 +43,16 @@ export async function placeModel(
   const checkpoint = await openCheckpoint(directory)
   const device = openDevice(options)
   const dtype = floatType(options.dtype, checkpoint.config.dtype)
+  const packedCache = options.packedCache
+    ? new PackedCache({ directory: packedCacheDir(), maxBytes: diskBytes(options.packedCacheLimit) })
+    : undefined
+  let fromPackedCache = false
   const model = await loadModel(checkpoint, device, {
     dtype,
     quantization: options.quantization,
     headQuantization: options.headQuantization,
+    packedCache,
+    onLoaded: ({ fromCache }) => (fromPackedCache = fromCache),
     onProgress: (done, total) => onProgress({ stage: 'weights', done, total }),
   })
   checkpoint.close()
@@ -75,6 +89,7 @@ export async function loadEngine(
     kvCacheTokens: plan.numBlocks * options.blockSize,
     kvCacheBytes: plan.numBlocks * plan.bytesPerBlock,
     loadSeconds: (performance.now() - started) / 1000,
+    fromPackedCache,
   }
   return { engine, info, device }
 }

@@ -34,6 +34,14 @@ export const engineOptionsSchema = z.strictObject({
     .union([z.number().positive(), z.string()])
     .optional()
     .describe('memory for keys and values: bytes (2147483648, 2GB, 512MiB) or a share of free memory (0.3)'),
+  packedCache: z
+    .boolean()
+    .default(true)
+    .describe('keep weights as packed for the kernels on disk, so that the next start just reads them'),
+  packedCacheLimit: z
+    .union([z.number().positive(), z.string()])
+    .default('32GiB')
+    .describe('size of all packed weights on disk; beyond it those used longest ago are removed'),
   threads: z.int().min(1).max(256).optional().describe('kernel threads; default: one per core'),
   pinThreads: z
     .boolean()
@@ -72,12 +80,24 @@ const units: Readonly<Record<string, number>> = {
   gib: 1024 ** 3,
 }
 
-/** Bytes meant by a memory setting: up to 1 is a share of `freeBytes`, more is bytes, text may carry a unit. */
+/** Bytes meant by `kvCacheMemory`: up to 1 is a share of `freeBytes`, more is bytes, text may carry a unit. */
 export function memoryBytes(setting: number | string, freeBytes: number): number {
-  const match = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(String(setting))
-  const unit = units[match?.[2]!.toLowerCase() ?? '?']
-  if (!match || unit === undefined)
+  const { value, unit } = parseSize(setting) ?? {}
+  if (value === undefined)
     throw new SlipwayError('request', `option kvCacheMemory: "${setting}" is neither bytes (2GB) nor a share (0.3)`)
-  const value = Number(match[1])
-  return Math.floor(match[2] === '' && value <= 1 ? value * freeBytes : value * unit)
+  return Math.floor(unit === '' && value <= 1 ? value * freeBytes : value * units[unit!]!)
+}
+
+/** Bytes meant by `packedCacheLimit`; text may carry a unit. */
+export function diskBytes(setting: number | string): number {
+  const { value, unit } = parseSize(setting) ?? {}
+  if (value === undefined)
+    throw new SlipwayError('request', `option packedCacheLimit: "${setting}" is not a number of bytes (32GiB)`)
+  return Math.floor(value * units[unit!]!)
+}
+
+function parseSize(setting: number | string): { value: number; unit: string } | undefined {
+  const match = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(String(setting))
+  const unit = match?.[2]!.toLowerCase() ?? '?'
+  return match && unit in units ? { value: Number(match[1]), unit } : undefined
 }

@@ -23,6 +23,8 @@ export interface ModelInfo {
   readonly kvCacheTokens: number
   readonly kvCacheBytes: number
   readonly loadSeconds: number
+  /** Whether the weights were read as an earlier start had packed them. */
+  readonly fromPackedCache: boolean
 }
 
 export interface LoadProgress {

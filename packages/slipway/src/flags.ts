@@ -40,7 +40,9 @@ export function addEngineFlags(command: Command): Command {
   }
   for (const [name, { type, enum: choices, default: preset, description }] of Object.entries(properties)) {
     if (type === 'boolean') {
-      command.option(`--${kebab(name)}`, description)
+      // what is on by default can only be switched off
+      if (preset === true) command.option(`--no-${kebab(name)}`, `do not ${description}`)
+      else command.option(`--${kebab(name)}`, description)
       continue
     }
     const text = preset === undefined ? description : `${description} (default: ${String(preset)})`

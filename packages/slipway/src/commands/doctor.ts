@@ -1,15 +1,18 @@
 import { release, totalmem } from 'node:os'
-import { machineInfo, measureMachine, type MachineSpeed } from '@slipway/tensor'
+import { packedCacheDir } from '@slipway/checkpoint'
+import { machineInfo, measureMachine, PackedCache, type MachineSpeed } from '@slipway/tensor'
 import { Command } from 'commander'
 
 /** Tells what the machine offers and what of it is used. */
 export function doctorCommand(): Command {
-  return new Command('doctor').description('show what this machine offers and which kernels are used').action(() => {
-    for (const [name, value] of report()) console.log(`${`${name}:`.padEnd(20)}${value}`)
-  })
+  return new Command('doctor')
+    .description('show what this machine offers and which kernels are used')
+    .action(async () => {
+      for (const [name, value] of await report()) console.log(`${`${name}:`.padEnd(20)}${value}`)
+    })
 }
 
-function report(): [string, string][] {
+async function report(): Promise<[string, string][]> {
   const { processor, cores, cpu, compiledIsas, hugePages } = machineInfo()
   const gigabytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`
   const free = process.availableMemory?.()
@@ -18,6 +21,7 @@ function report(): [string, string][] {
     ['processor', `${processor}, ${cores} cores`],
     ['memory', gigabytes(totalmem()) + (free === undefined ? '' : `, ${gigabytes(free)} free`)],
     ['huge pages', describeHugePages(hugePages)],
+    ['packed weights', await describePackedCache()],
   ]
   if (!cpu.available)
     return [...facts, ['kernels', `reference (TypeScript), because ${cpu.reason}`], ['remedy', cpu.remedy]]
@@ -34,6 +38,12 @@ function report(): [string, string][] {
 
 function integerPeaks({ 4: int4, 8: int8 }: MachineSpeed['integerPeaks']): string {
   return `${int8.toFixed(0)} GOP/s by all threads, ${int4.toFixed(0)} with weights of 4 bits`
+}
+
+async function describePackedCache(): Promise<string> {
+  const directory = packedCacheDir()
+  const { files, bytes } = await new PackedCache({ directory, maxBytes: 0 }).usage()
+  return `${directory}: ${files} files, ${(bytes / 2 ** 30).toFixed(1)} GiB; they may be removed at any time`
 }
 
 function describeHugePages(setting: string | undefined): string {
