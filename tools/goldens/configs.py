@@ -114,6 +114,10 @@ CONFIGS = {
         use_sliding_window=True)),
     "qwen3-0.6b": qwen(
         3, **QWEN3_06B, rope_scaling=None, rope_theta=1000000, torch_dtype="bfloat16", transformers_version="4.51.0"),
+    # its class then takes 128, not the hidden size by the heads
+    "qwen3-no-head-dim": qwen(
+        3, **{k: v for k, v in QWEN3_06B.items() if k != "head_dim"}, rope_theta=1000000, torch_dtype="bfloat16",
+        transformers_version="4.51.0"),
     "qwen3-0.6b-v5": qwen(
         3, **QWEN3_06B, dtype="bfloat16", layer_types=["full_attention"] * 28, pad_token_id=None,
         rope_parameters={"rope_theta": 1000000, "rope_type": "default"}, transformers_version="5.0.0"),

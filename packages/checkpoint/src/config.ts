@@ -139,9 +139,14 @@ function parseArchitecture(fields: Fields): string {
   return first
 }
 
+/** What a class of the transformers library takes when a file has no `head_dim`; others divide the hidden size. */
+const classHeadDims: Readonly<Record<string, number>> = { qwen3: 128 }
+
 function parseHeadDim(fields: Fields, hiddenSize: number, numHeads: number): number {
   const given = fields.integer(['head_dim'])
   if (given !== undefined) return given
+  const ofClass = classHeadDims[fields.string('model_type') ?? '']
+  if (ofClass !== undefined) return ofClass
   if (hiddenSize % numHeads === 0) return hiddenSize / numHeads
   const { key, value } = fields.find(...keys.hiddenSize)!
   throw fields.fault(key, value, `a multiple of the ${numHeads} attention heads, or "head_dim"`)

@@ -38,7 +38,10 @@ export async function readText(path: string): Promise<string | undefined> {
 /** The file as a JSON object; undefined when there is no such file, a `checkpoint` error when it is anything else. */
 export async function readJsonObject(path: string): Promise<JsonObject | undefined> {
   const text = await readText(path)
-  if (text === undefined) return undefined
+  return text === undefined ? undefined : parseJsonObject(text, path)
+}
+
+export function parseJsonObject(text: string, path: string): JsonObject {
   const json = parseJson(text, path)
   if (isObject(json)) return json
   throw new SlipwayError('checkpoint', `${path}: expected a JSON object, found ${show(json)}`, { file: path })

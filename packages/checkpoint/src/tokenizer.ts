@@ -1,7 +1,8 @@
 import { join } from 'node:path'
 import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers'
 import { SlipwayError } from '@slipway/tensor'
-import { isObject, messageOf, readJsonObject, show } from './json-file.ts'
+import { readBpe, type BpeTables } from './bpe-tables.ts'
+import { isObject, messageOf, parseJsonObject, readJsonObject, readText, show } from './json-file.ts'
 import type { JsonObject } from './json-file.ts'
 import { streamingDecoder } from './token-decoder.ts'
 import type { StreamingDecoder } from './token-decoder.ts'
@@ -31,27 +32,35 @@ export class Tokenizer {
   /** For messages. */
   readonly file: string
 
-  /** Takes the content of tokenizer.json and of tokenizer_config.json; `file` is only for messages. */
-  constructor(tokenizer: JsonObject, config: JsonObject = {}, file = 'tokenizer.json') {
+  /**
+   * Takes the content of tokenizer.json and of tokenizer_config.json; `file` is only for messages. With `tables` the
+   * model in tokenizer.json has none.
+   */
+  constructor(tokenizer: JsonObject, config: JsonObject = {}, file = 'tokenizer.json', tables?: BpeTables) {
     const added = readAddedTokens(tokenizer, file)
     this.file = file
-    this.vocabSize = countIds(tokenizer, added, file)
+    this.vocabSize = countIds(tables?.tokens ?? vocabOf(tokenizer, file), added, file)
     this.#special = new Set(added.filter(({ special }) => special === true).map(({ id }) => id))
     this.#decoderConfig = tokenizer['decoder']
     this.#inner = build(tokenizer, config, file)
+    if (tables) giveTables(this.#inner, tables, added)
   }
 
   /** Reads `tokenizer.json` and, if there is one, `tokenizer_config.json`. */
   static async load(directory: string): Promise<Tokenizer> {
     const file = join(directory, 'tokenizer.json')
-    const tokenizer = await readJsonObject(file)
-    if (!tokenizer) {
+    const text = await readText(file)
+    if (text === undefined) {
       const message =
         `${directory}: has no tokenizer.json; make one with "save_pretrained" of the transformers library ` +
         '(tokenizer.model alone is not enough)'
       throw new SlipwayError('checkpoint', message, { file })
     }
-    return new Tokenizer(tokenizer, (await readJsonObject(join(directory, 'tokenizer_config.json'))) ?? {}, file)
+    const config = (await readJsonObject(join(directory, 'tokenizer_config.json'))) ?? {}
+    const bpe = readBpe(text)
+    return bpe
+      ? new Tokenizer(bpe.json, config, file, bpe.tables)
+      : new Tokenizer(parseJsonObject(text, file), config, file)
   }
 
   encode(text: string, { addSpecialTokens = true }: EncodeOptions = {}): number[] {
@@ -154,10 +163,14 @@ function readAddedTokens(tokenizer: JsonObject, file: string): AddedToken[] {
   return added
 }
 
-function countIds(tokenizer: JsonObject, added: readonly AddedToken[], file: string): number {
+function vocabOf(tokenizer: JsonObject, file: string): JsonObject | unknown[] {
   const model = tokenizer['model']
   const vocab = isObject(model) ? model['vocab'] : undefined
   if (!isObject(vocab) && !Array.isArray(vocab)) throw fault(file, '"model.vocab" is missing')
+  return vocab
+}
+
+function countIds(vocab: JsonObject | readonly unknown[], added: readonly AddedToken[], file: string): number {
   let largest = -1
   for (const { id } of added) largest = Math.max(largest, id)
   // a list gives its ids by position
@@ -167,6 +180,29 @@ function countIds(tokenizer: JsonObject, added: readonly AddedToken[], file: str
     largest = Math.max(largest, id)
   }
   return largest + 1
+}
+
+/** What @huggingface/tokenizers 0.2.0 makes of `vocab` and `merges`. */
+interface BpeModel {
+  config: { readonly unk_token?: string | null }
+  tokens_to_ids: Map<string, number>
+  vocab: (string | undefined)[]
+  bpe_ranks: Pick<Map<string, number>, 'get'>
+  unk_token_id: number | undefined
+}
+
+/** Puts the tables where the library's constructor would have put its own. */
+function giveTables(inner: HubTokenizer, { ids, tokens, ranks }: BpeTables, added: readonly AddedToken[]): void {
+  const model = inner.model as unknown as BpeModel
+  const unknown = model.config.unk_token
+  model.unk_token_id = typeof unknown === 'string' ? ids.get(unknown) : undefined
+  for (const { id, content } of added) {
+    ids.set(content, id)
+    tokens[id] = content
+  }
+  model.tokens_to_ids = ids
+  model.vocab = tokens
+  model.bpe_ranks = ranks
 }
 
 function isId(value: unknown): value is number {

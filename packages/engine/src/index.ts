@@ -11,14 +11,8 @@ export type {
   Usage,
 } from './outputs.ts'
 export { resolveParams, type ResolvedParams, type SamplingParams } from './sampling-params.ts'
-export {
-  diskBytes,
-  engineOptionsSchema,
-  memoryBytes,
-  parseOptions,
-  resolveEngineOptions,
-  type EngineOptions,
-} from './options.ts'
+export { diskBytes, memoryBytes } from './sizes.ts'
+export { engineOptionsSchema, parseOptions, resolveEngineOptions, type EngineOptions } from './options.ts'
 export { profileModel, type ModelProfile, type ProfileOptions } from './profile-model.ts'
 export { median, type OpProfile, type StepProfile } from './step-profile.ts'
 export { openStep, type StepShape } from './open-step.ts'

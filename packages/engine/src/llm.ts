@@ -93,13 +93,16 @@ export class LLM {
   async #load(model: string, source: Source, onProgress: (progress: LoadProgress) => void): Promise<void> {
     const directory = await locateModel(model, source, onProgress)
     if (this.#isClosed) throw new SlipwayError('internal', 'closed while loading')
-    const tokenizer = await Tokenizer.load(directory)
-    checkVocabulary(tokenizer, await readConfig(directory))
-    const chatTemplate = await ChatTemplate.load(directory, { templateFile: source.chatTemplate })
-    const defaultParams = defaultsFrom(await readGenerationConfig(directory))
-    this.#client = new EngineClient({ model, directory, options: this.#options }, onProgress)
-    const info = await this.#client.ready
-    this.#loaded = { info, tokenizer, chatTemplate, defaultParams }
+    const client = new EngineClient({ model, directory, options: this.#options }, onProgress)
+    this.#client = client
+    try {
+      // while the engine loads in its thread
+      const front = await loadFront(directory, source.chatTemplate)
+      this.#loaded = { ...front, info: await client.ready }
+    } catch (error) {
+      await client.close()
+      throw error
+    }
   }
 
   get state(): 'loading' | 'ready' | 'failed' | 'closed' {
@@ -268,6 +271,14 @@ interface Loaded {
   readonly tokenizer: Tokenizer
   readonly chatTemplate: ChatTemplate
   readonly defaultParams: SamplingParams
+}
+
+/** What this thread needs of the model. */
+async function loadFront(directory: string, templateFile: string | undefined): Promise<Omit<Loaded, 'info'>> {
+  const tokenizer = await Tokenizer.load(directory)
+  checkVocabulary(tokenizer, await readConfig(directory))
+  const chatTemplate = await ChatTemplate.load(directory, { templateFile })
+  return { tokenizer, chatTemplate, defaultParams: defaultsFrom(await readGenerationConfig(directory)) }
 }
 
 interface Source extends ModelSource {

@@ -12,10 +12,11 @@ import {
 } from '@slipway/tensor'
 import { BlockPool } from './block-pool.ts'
 import { Engine } from './engine.ts'
-import { diskBytes, memoryBytes, type ResolvedEngineOptions } from './options.ts'
+import type { ResolvedEngineOptions } from './options.ts'
 import type { LoadProgress, ModelInfo, WorkerSetup } from './protocol.ts'
 import { Runner } from './runner.ts'
 import { Scheduler } from './scheduler.ts'
+import { diskBytes, memoryBytes } from './sizes.ts'
 
 type FloatType = 'f32' | 'bf16' | 'f16'
 
@@ -32,6 +33,7 @@ export interface PlacedModel {
   readonly model: LanguageModel
   readonly dtype: FloatType
   readonly kvDtype: FloatType
+  readonly fromPackedCache: boolean
 }
 
 /** Loads a checkpoint onto the device that the options name. The checkpoint is closed. */
@@ -57,7 +59,7 @@ export async function placeModel(
   })
   checkpoint.close()
   const kvDtype = options.kvCacheDtype === 'auto' ? dtype : floatTypes[options.kvCacheDtype]
-  return { checkpoint, device, model, dtype, kvDtype }
+  return { checkpoint, device, model, dtype, kvDtype, fromPackedCache }
 }
 
 /** Loads a model and builds the engine around it. */
@@ -66,7 +68,8 @@ export async function loadEngine(
   onProgress: (progress: LoadProgress) => void,
 ): Promise<{ engine: Engine; info: ModelInfo; device: Device }> {
   const started = performance.now()
-  const { checkpoint, device, model, dtype, kvDtype } = await placeModel(directory, options, onProgress)
+  const placed = await placeModel(directory, options, onProgress)
+  const { checkpoint, device, model, dtype, kvDtype, fromPackedCache } = placed
   const plan = planMemory(model, options, bytesOf(kvDtype))
   const pool = new BlockPool(plan.numBlocks, options.blockSize)
   const runner = new Runner(device, model, plan.numBlocks, options.blockSize, kvDtype)

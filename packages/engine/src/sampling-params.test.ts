@@ -1,6 +1,7 @@
 import { SlipwayError } from '@slipway/tensor'
 import { describe, expect, test } from 'vitest'
-import { memoryBytes, resolveEngineOptions } from './options.ts'
+import { resolveEngineOptions } from './options.ts'
+import { memoryBytes } from './sizes.ts'
 import { resolveParams, type SamplingParams } from './sampling-params.ts'
 
 const limits = { vocabSize: 100, maxModelLen: 64 }
