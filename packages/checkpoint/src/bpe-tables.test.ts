@@ -16,6 +16,7 @@ interface BpeJson extends JsonObject {
 function formsOf(text: string): [string, string][] {
   const json = JSON.parse(text) as BpeJson
   const pairs = json.model.merges.map((merge) => (typeof merge === 'string' ? merge.split(' ') : merge))
+  const { vocab, ...first } = json.model
   const withMerges = (merges: unknown): unknown => ({ ...json, model: { ...json.model, merges } })
   const ascii = (value: unknown): string =>
     JSON.stringify(value).replace(/[^\0-\x7e]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
@@ -24,7 +25,7 @@ function formsOf(text: string): [string, string][] {
     ['merges as texts', JSON.stringify(withMerges(pairs.map((pair) => pair.join(' '))))],
     ['merges as pairs, indented', JSON.stringify(withMerges(pairs), null, 2)],
     ['in ASCII with escapes', ascii(json)],
-    ['merges before the vocabulary', JSON.stringify({ ...json, model: { merges: pairs, ...json.model } })],
+    ['merges before the vocabulary', JSON.stringify({ ...json, model: { ...first, vocab } })],
   ]
 }
 

@@ -63,7 +63,7 @@ function listTokens(ids: ReadonlyMap<string, number>): (string | undefined)[] | 
   for (const id of ids.values()) if (id > largest) largest = id
   // a list full of holes is not worth it
   if (largest > 4 * ids.size + 1000) return undefined
-  const tokens = new Array<string | undefined>(largest + 1)
+  const tokens: (string | undefined)[] = Array.from({ length: largest + 1 })
   for (const [token, id] of ids) tokens[id] = token
   return tokens
 }

@@ -1,7 +1,7 @@
 import { SlipwayError } from '@slipway/tensor'
 import { describe, expect, test } from 'vitest'
 import { resolveEngineOptions } from './options.ts'
-import { memoryBytes } from './sizes.ts'
+import { diskBytes, memoryBytes } from './sizes.ts'
 import { resolveParams, type SamplingParams } from './sampling-params.ts'
 
 const limits = { vocabSize: 100, maxModelLen: 64 }
@@ -70,4 +70,7 @@ test('memory: bytes, units and shares', () => {
   expect(memoryBytes('2GB', 1)).toBe(2e9)
   expect(memoryBytes('1.5 MiB', 1)).toBe(1572864)
   expect(() => memoryBytes('much', 1)).toThrow('neither bytes')
+  expect(diskBytes('32GiB')).toBe(2 ** 35)
+  expect(diskBytes(1000)).toBe(1000)
+  expect(() => diskBytes('32 boxes')).toThrow('option packedCacheLimit: "32 boxes" is not a number of bytes')
 })

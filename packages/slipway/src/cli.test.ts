@@ -109,6 +109,7 @@ test('doctor names the kernels', async () => {
   const { code, out } = await start(['doctor']).ended
   expect(code).toBe(0)
   expect(out).toMatch(/kernels:.*\n/)
+  expect(out).toMatch(/packed weights: .*packed: \d+ files, \d/)
 })
 
 describe('mistakes end with one clear line', () => {
@@ -153,6 +154,8 @@ test('help names every command and every engine flag', async () => {
     '--port',
     '--kv-cache-memory',
     '--pin-threads',
+    '--no-packed-cache',
+    '--packed-cache-limit',
   ])
     expect(serve).toContain(flag)
 })

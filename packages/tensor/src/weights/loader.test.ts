@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { closeSync, mkdtempSync, openSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -150,6 +151,30 @@ describe.skipIf(isas.length === 0)('a file that fails', () => {
     loader.floats([{ ...part!, descriptor: 9999 }], 1, 'f32')
     await expect(loader.load()).rejects.toThrow(/tensor part 0: it cannot be read: EBADF/)
   })
+})
+
+it.skipIf(isas.length === 0)('loading takes no more memory than 1.15 times what stays', () => {
+  const path = join(folder, 'large.bin')
+  const [rows, cols] = [8192, 4096]
+  writeFileSync(path, new Uint8Array(2 * rows * cols).fill(0x3c))
+  const script = `
+    const { cpuDevice } = await import(process.argv[1])
+    const { openSync } = await import('node:fs')
+    const part = { name: 'w', path: process.argv[2], descriptor: openSync(process.argv[2]), offset: 0, rows: ${rows}, dtype: 'bf16' }
+    const loader = cpuDevice({ threads: 2 }).weightLoader()
+    const kept = [loader.floats([part], ${cols}, 'f16'), loader.rounded([part], ${cols}, { bits: 4, group: 128 })]
+    const before = process.memoryUsage.rss()
+    const { residentBytes } = await loader.load()
+    const peak = process.resourceUsage().maxRSS * 1024 - before
+    console.log(JSON.stringify({ residentBytes, peak, kept: kept.length }))`
+  const index = new URL('../index.js', import.meta.url).href
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script, index, path], {
+    encoding: 'utf8',
+  })
+  expect(stderr).toBe('')
+  const { residentBytes, peak } = JSON.parse(stdout) as { residentBytes: number; peak: number }
+  expect(residentBytes).toBeGreaterThan(2.5 * rows * cols)
+  expect(peak / residentBytes).toBeLessThan(1.15)
 })
 
 it('the direct loader gives a reference device what was stored', async () => {
