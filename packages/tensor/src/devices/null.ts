@@ -2,6 +2,7 @@ import { Device, type Backend } from '../device.ts'
 import type { Cost } from '../op.ts'
 import type { Program } from '../program.ts'
 import type { Storage } from '../tensor.ts'
+import { roundedShapes, rowsOf, type WeightLoader } from '../weights/weight-loader.ts'
 
 /** What a program would cost. */
 export interface Totals extends Cost {
@@ -42,6 +43,18 @@ class NullBackend implements Backend {
   run(program: Program): Promise<void> {
     this.totals = countProgram(program)
     return Promise.resolve()
+  }
+
+  /** Counts weights without a look at the files. */
+  loader(device: Device): WeightLoader {
+    return {
+      floats: (parts, cols, dtype) => device.zeros([rowsOf(parts), cols], dtype),
+      rounded: (parts, cols, rounding) => {
+        const { words, scales } = roundedShapes(rowsOf(parts), cols, rounding)
+        return { words: device.zeros(words, 'u32'), scales: device.zeros(scales, 'f16') }
+      },
+      load: () => Promise.resolve({ fromCache: false, residentBytes: this.residentBytes, cached: Promise.resolve() }),
+    }
   }
 
   close(): void {}
