@@ -50,7 +50,7 @@ class Experts {
     if (hasRoom && !ok) context.fail(Code::kOutOfRange, work_.unknown);
     if (!ok) return;
     job_.results.order = work_.order;
-    job_.results.slots = work_.ids.cols;
+    job_.results.slots = (int32_t)work_.ids.cols;
     work_.forEachPart(kPanelCost, context, [&](int64_t expert, int64_t panel, int64_t end) {
       job_.firstOutput = expert * work_.outputs;
       for (int64_t row = work_.starts[expert]; row < work_.starts[expert + 1]; row += rounded_.rowsOfBlock)

@@ -110,14 +110,15 @@ __attribute__((noinline)) void multiplyTile(const QuantizedJob& job, const Panel
     if (zeros) zeros += panel.zeroStride;
   }
   SLIPWAY_UNROLL
-  for (int c = 0; c < 2; c++) {
-    int64_t at = n + c * kLanes, count = job.results.cols - at;
-    V bias = job.bias ? loadPartial(job.bias + at, count) : zero();
+  for (int m = 0; m < M; m++) {
+    float* to = job.results.row(tile.row + m);
     SLIPWAY_UNROLL
-    for (int m = 0; m < M; m++) {
-      V y = job.bias ? add(acc[m][c], bias) : acc[m][c];
+    for (int c = 0; c < 2; c++) {
+      int64_t at = n + c * kLanes, count = job.results.cols - at;
+      V y = acc[m][c];
+      if (job.bias) y = add(y, loadPartial(job.bias + at, count));
       if (job.residual) y = add(y, loadPartial(rowOf<const float>(*job.residual, tile.row + m) + at, count));
-      storeWithin(job.results.row(tile.row + m), at, job.results.cols, y);
+      storeWithin(to, at, job.results.cols, y);
     }
   }
 }

@@ -13,11 +13,12 @@ struct Results {
   const Tensor& out;
   int64_t cols;
   const int32_t* order = nullptr;  // the slot of each multiplied row; null: row i is row i of `out`
-  int64_t slots = 1;
+  int32_t slots = 1;
 
   float* row(int64_t i) const {
     if (!order) return rowOf<float>(out, i);
-    return rowOf<float>(out, order[i] / slots) + order[i] % slots * cols;
+    int32_t slot = order[i], row = slot / slots;
+    return rowOf<float>(out, row) + (slot - row * slots) * cols;
   }
 };
 
