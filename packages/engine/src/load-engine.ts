@@ -2,13 +2,14 @@ import { freemem } from 'node:os'
 import { openCheckpoint, packedCacheDir, type Checkpoint, type ModelConfig } from '@slipway/checkpoint'
 import { loadModel, type LanguageModel } from '@slipway/models'
 import {
-  bytesOf,
   cpuDevice,
   defaultDevice,
+  kvBytesPerToken,
   PackedCache,
   referenceDevice,
   SlipwayError,
   type Device,
+  type KvDtype,
 } from '@slipway/tensor'
 import { BlockPool } from './block-pool.ts'
 import { Engine } from './engine.ts'
@@ -21,7 +22,8 @@ import { diskBytes, memoryBytes } from './sizes.ts'
 type FloatType = 'f32' | 'bf16' | 'f16'
 
 const floatTypes = { float32: 'f32', bfloat16: 'bf16', float16: 'f16' } as const
-export const floatNames = { f32: 'float32', bf16: 'bfloat16', f16: 'float16' } as const
+const kvTypes = { ...floatTypes, int8: 'i8' } as const
+export const typeNames = { f32: 'float32', bf16: 'bfloat16', f16: 'float16', i8: 'int8' } as const
 
 /** Share of the free memory that the KV cache may take when nothing is said. */
 const defaultShare = 0.4
@@ -58,7 +60,7 @@ export async function placeModel(
     onProgress: (done, total) => onProgress({ stage: 'weights', done, total }),
   })
   checkpoint.close()
-  const kvDtype = options.kvCacheDtype === 'auto' ? dtype : floatTypes[options.kvCacheDtype]
+  const kvDtype = options.kvCacheDtype === 'auto' ? dtype : kvTypes[options.kvCacheDtype]
   return { checkpoint, device, model, dtype, kvDtype, fromPackedCache }
 }
 
@@ -70,7 +72,7 @@ export async function loadEngine(
   const started = performance.now()
   const placed = await placeModel(directory, options, onProgress)
   const { checkpoint, device, model, dtype, kvDtype, fromPackedCache } = placed
-  const plan = planMemory(model, options, bytesOf(kvDtype))
+  const plan = planMemory(model, options, kvDtype)
   const pool = new BlockPool(plan.numBlocks, options.blockSize)
   const runner = new Runner(device, model, plan.numBlocks, options.blockSize, kvDtype)
   const eosIds = [...new Set([...checkpoint.config.eosTokenIds, ...checkpoint.generationConfig.eosTokenIds])]
@@ -83,10 +85,10 @@ export async function loadEngine(
     vocabSize: checkpoint.config.vocabSize,
     maxModelLen: plan.maxModelLen,
     device: device.name,
-    dtype: floatNames[dtype],
+    dtype: typeNames[dtype],
     quantization: options.quantization ?? null,
     headQuantization: options.headQuantization ?? null,
-    kvCacheDtype: floatNames[kvDtype],
+    kvCacheDtype: typeNames[kvDtype],
     blockSize: options.blockSize,
     numBlocks: plan.numBlocks,
     kvCacheTokens: plan.numBlocks * options.blockSize,
@@ -119,8 +121,8 @@ interface MemoryPlan {
 }
 
 /** How many blocks to hold, and the longest sequence that always fits into them. */
-function planMemory(model: LanguageModel, options: ResolvedEngineOptions, elementBytes: number): MemoryPlan {
-  const { maxPositionEmbeddings, numLayers } = model.config
+function planMemory(model: LanguageModel, options: ResolvedEngineOptions, kvDtype: KvDtype): MemoryPlan {
+  const { maxPositionEmbeddings, numLayers, numKvHeads, headDim } = model.config
   const { blockSize, maxNumSeqs, maxNumBatchedTokens, kvCacheMemory } = options
   if (options.maxModelLen !== undefined && options.maxModelLen > maxPositionEmbeddings)
     throw new SlipwayError(
@@ -135,7 +137,7 @@ function planMemory(model: LanguageModel, options: ResolvedEngineOptions, elemen
       { param: 'maxNumBatchedTokens' },
     )
   const wantedLen = options.maxModelLen ?? maxPositionEmbeddings
-  const bytesPerBlock = 2 * numLayers * blockSize * model.kvWidth * elementBytes
+  const bytesPerBlock = numLayers * blockSize * kvBytesPerToken(numKvHeads, headDim, kvDtype)
   const free = process.availableMemory?.() ?? freemem()
   const budget = memoryBytes(kvCacheMemory ?? defaultShare, free)
   const perSequence = Math.ceil(wantedLen / blockSize)

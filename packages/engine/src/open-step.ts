@@ -1,5 +1,5 @@
 import type { LanguageModel } from '@slipway/models'
-import type { Device, DType } from '@slipway/tensor'
+import type { Device, KvDtype } from '@slipway/tensor'
 import { BlockPool } from './block-pool.ts'
 import { Runner, type Sampled } from './runner.ts'
 import { resolveParams } from './sampling-params.ts'
@@ -20,7 +20,7 @@ export function openStep(
   device: Device,
   model: LanguageModel,
   { sequences, rows, context }: StepShape,
-  { blockSize, kvDtype }: { readonly blockSize: number; readonly kvDtype: DType },
+  { blockSize, kvDtype }: { readonly blockSize: number; readonly kvDtype: KvDtype },
 ): () => Promise<Sampled[]> {
   const length = context + rows
   const pool = new BlockPool(sequences * Math.ceil(length / blockSize), blockSize)

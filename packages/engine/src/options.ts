@@ -23,9 +23,9 @@ export const engineOptionsSchema = z.strictObject({
     .optional()
     .describe('quantise the vocabulary matrix too; without it, it keeps its dtype'),
   kvCacheDtype: z
-    .enum(floatTypes)
+    .enum([...floatTypes, 'int8'])
     .default('auto')
-    .describe('type of cached keys and values; auto: that of the weights'),
+    .describe('type of cached keys and values; auto: that of the weights; int8 has a scale per token and head'),
   maxModelLen: count.optional().describe('longest prompt and answer together, in tokens'),
   maxNumSeqs: count.default(64).describe('most sequences in one step'),
   maxNumBatchedTokens: count.default(512).describe('most tokens in one step; longer prompts are split'),

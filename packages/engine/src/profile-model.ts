@@ -1,5 +1,5 @@
 import { measureMachine, SlipwayError, type MachineSpeed } from '@slipway/tensor'
-import { floatNames, placeModel } from './load-engine.ts'
+import { typeNames, placeModel } from './load-engine.ts'
 import { locateModel, type ModelSource } from './locate-model.ts'
 import { resolveEngineOptions, type EngineOptions } from './options.ts'
 import type { LoadProgress } from './protocol.ts'
@@ -50,10 +50,10 @@ export async function profileModel(
     return {
       model,
       device: device.name,
-      dtype: floatNames[dtype],
+      dtype: typeNames[dtype],
       quantization: options.quantization ?? null,
       headQuantization: options.headQuantization ?? null,
-      kvCacheDtype: floatNames[kvDtype],
+      kvCacheDtype: typeNames[kvDtype],
       blockSize,
       rounds,
       speed,

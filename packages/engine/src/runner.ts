@@ -1,12 +1,13 @@
 import type { LanguageModel, ModelBatch } from '@slipway/models'
 import {
   adjustLogits,
+  kvCache,
   logprobs,
   sample,
   selectRows,
   type Device,
-  type DType,
   type KvCache,
+  type KvDtype,
   type LogitAdjustments,
   type Tensor,
 } from '@slipway/tensor'
@@ -36,15 +37,13 @@ export class Runner {
   readonly #caches: readonly KvCache[]
   readonly #decodeSteps: DecodeSteps
 
-  constructor(device: Device, model: LanguageModel, numBlocks: number, blockSize: number, kvDtype: DType) {
+  constructor(device: Device, model: LanguageModel, numBlocks: number, blockSize: number, kvDtype: KvDtype) {
     this.#device = device
     this.#model = model
     this.#blockSize = blockSize
-    const shape = [numBlocks, blockSize, model.kvWidth]
-    this.#caches = Array.from({ length: model.config.numLayers }, () => ({
-      keys: device.zeros(shape, kvDtype),
-      values: device.zeros(shape, kvDtype),
-    }))
+    const { numLayers, numKvHeads, headDim } = model.config
+    const shape = { numBlocks, blockSize, numKvHeads, headDim }
+    this.#caches = Array.from({ length: numLayers }, () => kvCache(device, shape, kvDtype))
     this.#decodeSteps = new DecodeSteps(device, model, this.#caches)
   }
 

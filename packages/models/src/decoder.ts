@@ -1,12 +1,9 @@
 import { ropeInverseFrequencies, type ModelConfig } from '@slipway/checkpoint'
 import {
   attention,
-  columns,
   embedding,
-  kvWrite,
-  rmsNorm,
-  rope,
   ropeTable,
+  ropeWrite,
   selectRows,
   SlipwayError,
   type Device,
@@ -83,15 +80,12 @@ export function decoder(device: Device, config: ModelConfig, weights: Weights, t
   /** Stores keys and values of all rows, and gives their queries. */
   function storeKeys(x: Tensor, layer: Layer, cache: KvCache, angles: Tensor, slots: Tensor): Tensor {
     const qkv = project(x, layer.qkv, { norm: { weight: layer.inputNorm, eps } })
-    const k = columns(qkv, qWidth, qWidth + kvWidth)
-    const v = columns(qkv, qWidth + kvWidth, qWidth + 2 * kvWidth)
-    kvWrite(cache, rope(layer.kNorm ? rmsNorm(k, layer.kNorm, eps) : k, angles, headDim), v, slots)
-    return columns(qkv, 0, qWidth)
+    return ropeWrite(qkv, angles, cache, slots, { headDim, qNorm: layer.qNorm, kNorm: layer.kNorm, eps })
   }
 
   /** Attention and its output projection, added to x. */
-  function attend(x: Tensor, q: Tensor, layer: Layer, cache: KvCache, angles: Tensor, at: Places): Tensor {
-    const mixed = attention(rope(layer.qNorm ? rmsNorm(q, layer.qNorm, eps) : q, angles, headDim), cache, {
+  function attend(x: Tensor, q: Tensor, layer: Layer, cache: KvCache, at: Places): Tensor {
+    const mixed = attention(q, cache, {
       ...at,
       numHeads: config.numHeads,
       numKvHeads: config.numKvHeads,
@@ -103,10 +97,9 @@ export function decoder(device: Device, config: ModelConfig, weights: Weights, t
 
   return {
     config,
-    kvWidth,
     numParameters: weights.numParameters,
     forward(batch, caches) {
-      let angles = ropeTable(batch.positions, frequencies, attentionScale)
+      const angles = ropeTable(batch.positions, frequencies, attentionScale)
       let at: Places = batch
       let x = embedding(embed, batch.ids)
       for (const [i, layer] of layers.entries()) {
@@ -118,9 +111,8 @@ export function decoder(device: Device, config: ModelConfig, weights: Weights, t
           at = { ...places, blockTables: batch.blockTables }
           x = selectRows(x, rows)
           q = selectRows(q, rows)
-          angles = selectRows(angles, rows)
         }
-        x = attend(x, q, layer, caches[i]!, angles, at)
+        x = attend(x, q, layer, caches[i]!, at)
         x = layer.feedForward(x, { weight: layer.postNorm, eps })
       }
       return project(x, head, { norm: { weight: norm, eps } })

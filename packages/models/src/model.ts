@@ -27,8 +27,6 @@ export interface LogitRows {
 /** A loaded model. It owns its weights; the caches belong to the engine. */
 export interface LanguageModel {
   readonly config: ModelConfig
-  /** Elements of one token's keys (and of its values) in one layer. */
-  readonly kvWidth: number
   readonly numParameters: number
   /** Records one step and returns the logits, f32 [L, vocabSize]; undefined when no rows are asked for. */
   forward(batch: ModelBatch, caches: readonly KvCache[]): Tensor | undefined

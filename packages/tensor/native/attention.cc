@@ -1,229 +1,212 @@
-// Causal attention over paged keys and values. One item of work is one row and one key head with all its query heads.
-// Keys are visited in tiles of 32 by absolute position with an online softmax (Milakov and Gimelshein 2018), so the
-// result does not depend on block size, block placement, chunking or batch.
-#include <math.h>
-
-#include "ops.h"
+// Causal attention over paged keys and values. Keys are cut into segments of 256 by absolute position; within one, a
+// score is one chain of fma over the columns of a head, the softmax takes the segment's maximum, and the weighted values
+// are one chain over its keys. Segments are folded together in ascending order. So a result depends neither on block
+// size and placement, nor on chunks, batch and threads, and prefill has the bits of decode.
+#include "attention-work.h"
 
 namespace slipway::SLIPWAY_TARGET {
 namespace {
 
-constexpr int kTileKeys = 32;
+// Fewer rows x key heads than this per thread are shared out by segments.
+constexpr int64_t kFewPairs = 4;
 
-struct Job {
-  const Tensor &q, &keys, &values, &tables, &sequences, &positions, &out;
-  int64_t heads, kvHeads, group, width, padded, blockSize, window;
-  float scale;
+// How the rows are shared out; the same for every thread, since it follows from the inputs.
+struct Plan {
+  bool split;  // by segments, whose results meet in the shared memory
+  int64_t rowsOfBlock;
 };
 
-// Scratch of one thread, carved from one piece: rows padded with zeros to whole vectors.
-struct Work {
-  float *query, *keys, *values, *scores, *sums, *total, *highest;
-};
+int64_t pairsOf(const Tensor& q, int64_t kvHeads) { return q.rows * kvHeads; }
 
-int64_t roundUp(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
-
-bool carve(const Job& job, Context& context, Work* work) {
-  int64_t rows = job.group * job.padded, tile = kTileKeys * job.padded, states = roundUp(job.group);
-  float* p = (float*)context.scratch((size_t)(2 * rows + 2 * tile + job.group * kTileKeys + 2 * states) * sizeof(float));
-  if (!p) return false;
-  work->query = p;
-  work->sums = p += rows;
-  work->keys = p += rows;
-  work->values = p += tile;
-  work->scores = p += tile;
-  work->total = p += job.group * kTileKeys;
-  work->highest = p + states;
-  return true;
+// Segments that the widest block table can reach.
+int64_t segmentsOf(const Tensor& tables, int64_t blockSize) {
+  return (tables.cols * blockSize + kSegment - 1) / kSegment;
 }
 
-// Keys or values [begin, end) of a tile as f32 rows of `padded` columns.
-template <class T>
-void gather(const Job& job, const Tensor& cache, const int32_t* table, int64_t tile, int64_t begin, int64_t end,
-            int64_t column, float* to) {
-  for (int64_t j = begin; j < end; j++) {
-    int64_t position = tile + j;
-    int64_t slot = (int64_t)table[position / job.blockSize] * job.blockSize + position % job.blockSize;
-    const T* from = rowOf<const T>(cache, slot) + column;
-    for (int64_t c = 0; c < job.width; c += kLanes)
-      store(to + j * job.padded + c, loadPartial(from + c, job.width - c));
+// A part in shared memory: the sums of a head, then highest and total.
+int64_t recordFloats(const Job& job) { return job.padded + kLanes; }
+
+float* recordOf(const Job& job, Context& context, int64_t row, int64_t head, int64_t segment) {
+  int64_t index = (row * job.heads() + head) * segmentsOf(job.tables, job.blockSize) + segment;
+  return (float*)context.shared() + index * recordFloats(job);
+}
+
+Plan planOf(const Job& job, Context& context) {
+  int64_t pairs = pairsOf(job.q, job.kvHeads), threads = context.threads(), deepest = 1;
+  for (int64_t r = 0; r < job.q.rows; r++) {
+    int64_t position = job.position(r), segments = position / kSegment - job.firstKey(position) / kSegment + 1;
+    if (segments > deepest) deepest = segments;
+  }
+  bool even = job.q.rows == 1 && job.kvHeads % threads == 0;
+  bool split = threads > 1 && pairs < kFewPairs * threads && deepest > 1 && !even && context.shared();
+  int64_t rows = (pairs * (split ? deepest : 1) + 2 * threads - 1) / (2 * threads);
+  int64_t most = kMaxQueries > job.group ? kMaxQueries / job.group : 1;
+  return {split, rows < most ? rows : most};
+}
+
+// Calls body(block) for runs of rows at consecutive positions of one sequence, cut evenly.
+template <class F>
+void forEachBlock(const Job& job, int64_t most, F body) {
+  for (int64_t first = 0, end; first < job.q.rows; first = end) {
+    for (end = first + 1; end < job.q.rows && job.sequence(end) == job.sequence(first) &&
+                          job.position(end) == job.position(end - 1) + 1;)
+      end++;
+    int64_t rows = end - first, blocks = (rows + most - 1) / most;
+    for (int64_t b = 0; b < blocks; b++) {
+      int64_t begin = rows * b / blocks;
+      body(Block{first + begin, rows * (b + 1) / blocks - begin, job.position(first + begin), job.sequence(first)});
+    }
   }
 }
 
-// scores[g][j] = scale * dot(query g, key j); positions outside [begin, end) get -infinity.
-void scoreTile(const Job& job, const Work& work, int64_t begin, int64_t end) {
-  V scale = set1(job.scale);
-  for (int64_t g = 0; g < job.group; g++) {
-    const float* query = work.query + g * job.padded;
-    float* scores = work.scores + g * kTileKeys;
-    for (int64_t half = 0; half < kTileKeys; half += kLanes) {
-      if (half >= end || half + kLanes <= begin) {
-        store(scores + half, set1(-INFINITY));
+// Every index that the rows use, before anything is read through it. Tables may have unused entries of any value.
+bool check(const Job& job, Context& context) {
+  int64_t bad = 0;
+  bool fine = true;
+  auto refuse = [&](int64_t value) { bad = fine ? value : bad, fine = false; };
+  forEachBlock(job, job.q.rows, [&](const Block& block) {
+    int64_t last = block.position + block.rows - 1;
+    if (block.sequence < 0 || block.sequence >= job.tables.rows) return refuse(block.sequence);
+    if (block.position < 0) return refuse(block.position);
+    if (last / job.blockSize >= job.tables.cols) return refuse(last);
+    const int32_t* table = rowOf<const int32_t>(job.tables, block.sequence);
+    for (int64_t b = job.firstKey(block.position) / job.blockSize; b <= last / job.blockSize; b++)
+      if (table[b] < 0 || table[b] >= job.keys.dims[0]) return refuse(table[b]);
+  });
+  if (!fine) context.fail(Code::kOutOfRange, bad);
+  return fine;
+}
+
+// Roughly what a segment of a block costs: its vectors of keys, once for every query and some more to bring them in.
+int64_t costOf(const Job& job, const Block& block, int64_t segment) {
+  Range keys = block.keys(job, segment);
+  return keys.end <= keys.begin ? 0 : ((keys.end - 1) / kLanes - keys.begin / kLanes + 1) * (block.rows * job.group + 6);
+}
+
+void save(const Job& job, Context& context, const Work& work, const Block& block, int64_t kvHead, int64_t segment) {
+  for (int64_t q = 0; q < block.rows * job.group; q++) {
+    float* record = recordOf(job, context, block.row + q / job.group, kvHead * job.group + q % job.group, segment);
+    memcpy(record, work.part.sums + q * job.padded, (size_t)job.padded * sizeof(float));
+    record[job.padded] = work.part.highest[q];
+    record[job.padded + 1] = work.part.total[q];
+  }
+}
+
+void write(const Job& job, int64_t row, int64_t head, const float* sums, float total) {
+  float* out = rowOf<float>(job.out, row) + head * job.width;
+  for (int64_t c = 0; c < job.width; c += kLanes)
+    storePartial(out + c, div(load(sums + c), set1(total)), job.width - c);
+}
+
+// Folds the saved segments of this thread's share of rows x heads.
+void merge(const Job& job, Context& context, const Work& work) {
+  Share share = shareOf(job.q.rows * job.heads(), context);
+  for (int64_t i = share.begin; i < share.end; i++) {
+    int64_t row = i / job.heads(), head = i % job.heads(), position = job.position(row);
+    int64_t first = job.firstKey(position) / kSegment;
+    for (int64_t s = first; s <= position / kSegment; s++) {
+      float* record = recordOf(job, context, row, head, s);
+      fold(job.padded, s == first, record, record[job.padded], record[job.padded + 1], work.whole, 0);
+    }
+    write(job, row, head, work.whole.sums, work.whole.total[0]);
+  }
+}
+
+template <class T>
+void attendBlock(const Job& job, const Work& work, const Block& block, int64_t kvHead) {
+  loadQueries(job, work, block, kvHead);
+  for (int64_t s = block.firstSegment(job); s <= block.lastSegment(); s++) {
+    attendSegment<T>(job, work, block, kvHead, s);
+    for (int64_t q = 0; q < block.rows * job.group; q++) {
+      int64_t position = block.position + q / job.group, first = job.firstKey(position) / kSegment;
+      if (s < first || s > position / kSegment) continue;
+      fold(job.padded, s == first, work.part.sums + q * job.padded, work.part.highest[q], work.part.total[q], work.whole, q);
+    }
+  }
+  for (int64_t q = 0; q < block.rows * job.group; q++)
+    write(job, block.row + q / job.group, kvHead * job.group + q % job.group, work.whole.sums + q * job.padded,
+          work.whole.total[q]);
+}
+
+// Calls body(block, kvHead, segment) for this thread's part of the work; without `split` once for all segments.
+template <class F>
+void forEachItem(const Job& job, const Plan& plan, Context& context, F body) {
+  int64_t total = 0, passed = 0;
+  forEachBlock(job, plan.rowsOfBlock, [&](const Block& block) {
+    for (int64_t s = block.firstSegment(job); s <= block.lastSegment(); s++) total += costOf(job, block, s) * job.kvHeads;
+  });
+  Share share = shareOf(total, context);
+  // an item belongs to the thread in whose share it begins
+  auto mine = [&](int64_t cost) { return (passed += cost) - cost >= share.begin && passed - cost < share.end; };
+  forEachBlock(job, plan.rowsOfBlock, [&](const Block& block) {
+    int64_t first = block.firstSegment(job), last = block.lastSegment(), whole = 0;
+    for (int64_t s = first; s <= last; s++) whole += costOf(job, block, s);
+    for (int64_t head = 0; head < job.kvHeads; head++) {
+      if (!plan.split) {
+        if (mine(whole)) body(block, head, first);
         continue;
       }
-      V dots[kLanes];
-      for (int j = 0; j < kLanes; j += 4) {
-        const float* keys = work.keys + (half + j) * job.padded;
-        V a = zero(), b = zero(), c = zero(), d = zero();
-        for (int64_t i = 0; i < job.padded; i += kLanes) {
-          V x = load(query + i);
-          a = fma(x, load(keys + i), a);
-          b = fma(x, load(keys + job.padded + i), b);
-          c = fma(x, load(keys + 2 * job.padded + i), c);
-          d = fma(x, load(keys + 3 * job.padded + i), d);
-        }
-        dots[j] = a, dots[j + 1] = b, dots[j + 2] = c, dots[j + 3] = d;
-      }
-      store(scores + half, mul(sumEach(dots), scale));
-      // rows that were not gathered hold the dots of stale keys
-      for (int64_t j = half; j < half + kLanes; j++)
-        if (j < begin || j >= end) scores[j] = -INFINITY;
+      for (int64_t s = first; s <= last; s++)
+        if (mine(costOf(job, block, s))) body(block, head, s);
     }
-  }
-}
-
-// Turns the scores of a tile into weights and brings the running sums to the new maximum.
-void softmaxTile(const Job& job, const Work& work) {
-  for (int64_t g = 0; g < job.group; g++) {
-    float* scores = work.scores + g * kTileKeys;
-    V a = load(scores), b = load(scores + kLanes);
-    float before = work.highest[g], tileMax = maxLane(max(a, b));
-    float highest = before > tileMax ? before : tileMax;
-    V shift = set1(highest);
-    a = exponential(sub(a, shift));
-    b = exponential(sub(b, shift));
-    store(scores, a);
-    store(scores + kLanes, b);
-    float added = sum(add(a, b));
-    if (before == highest) {
-      work.total[g] += added;
-      continue;
-    }
-    // the first tile has nothing to correct: its sums are zeros
-    float lanes[kLanes];
-    store(lanes, exponential(set1(before - highest)));
-    work.total[g] = work.total[g] * lanes[0] + added;
-    V correction = set1(lanes[0]);
-    float* sums = work.sums + g * job.padded;
-    for (int64_t c = 0; c < job.padded; c += kLanes) store(sums + c, mul(load(sums + c), correction));
-    work.highest[g] = highest;
-  }
-}
-
-// sums[g] += weights[g][j] * values[j] for j ascending, kept in registers for C vectors of columns.
-template <int C>
-SLIPWAY_INLINE void addValues(const float* weights, const float* values, int64_t stride, int64_t begin, int64_t end,
-                              float* sums) {
-  V acc[C];
-  SLIPWAY_UNROLL
-  for (int c = 0; c < C; c++) acc[c] = load(sums + c * kLanes);
-  for (int64_t j = begin; j < end; j++) {
-    V weight = set1(weights[j]);
-    SLIPWAY_UNROLL
-    for (int c = 0; c < C; c++) acc[c] = fma(weight, load(values + j * stride + c * kLanes), acc[c]);
-  }
-  SLIPWAY_UNROLL
-  for (int c = 0; c < C; c++) store(sums + c * kLanes, acc[c]);
-}
-
-void weighTile(const Job& job, const Work& work, int64_t begin, int64_t end) {
-  for (int64_t g = 0; g < job.group; g++) {
-    const float* weights = work.scores + g * kTileKeys;
-    float* sums = work.sums + g * job.padded;
-    int64_t c = 0;
-    for (; c + 4 * kLanes <= job.padded; c += 4 * kLanes)
-      addValues<4>(weights, work.values + c, job.padded, begin, end, sums + c);
-    for (; c < job.padded; c += kLanes) addValues<1>(weights, work.values + c, job.padded, begin, end, sums + c);
-  }
-}
-
-template <class T>
-void attend(const Job& job, const Work& work, int64_t row, int64_t kvHead) {
-  const int32_t* table = rowOf<const int32_t>(job.tables, ((const int32_t*)job.sequences.data)[row]);
-  int64_t last = ((const int32_t*)job.positions.data)[row];
-  int64_t first = job.window > 0 && last + 1 > job.window ? last + 1 - job.window : 0;
-  int64_t headColumn = kvHead * job.group * job.width, kvColumn = kvHead * job.width;
-
-  const float* q = rowOf<const float>(job.q, row) + headColumn;
-  for (int64_t g = 0; g < job.group; g++) {
-    for (int64_t c = 0; c < job.width; c += kLanes)
-      store(work.query + g * job.padded + c, loadPartial(q + g * job.width + c, job.width - c));
-    for (int64_t c = 0; c < job.padded; c += kLanes) store(work.sums + g * job.padded + c, zero());
-    work.total[g] = 0;
-    work.highest[g] = -INFINITY;
-  }
-  for (int64_t tile = first / kTileKeys * kTileKeys; tile <= last; tile += kTileKeys) {
-    int64_t begin = first > tile ? first - tile : 0;
-    int64_t end = last - tile + 1 < kTileKeys ? last - tile + 1 : kTileKeys;
-    gather<T>(job, job.keys, table, tile, begin, end, kvColumn, work.keys);
-    gather<T>(job, job.values, table, tile, begin, end, kvColumn, work.values);
-    scoreTile(job, work, begin, end);
-    softmaxTile(job, work);
-    weighTile(job, work, begin, end);
-  }
-  float* out = rowOf<float>(job.out, row) + headColumn;
-  for (int64_t g = 0; g < job.group; g++) {
-    V total = set1(work.total[g]);
-    for (int64_t c = 0; c < job.width; c += kLanes)
-      storePartial(out + g * job.width + c, div(load(work.sums + g * job.padded + c), total), job.width - c);
-  }
-}
-
-// Every index that row uses, before anything is read through it. The tables may have unused entries of any value.
-bool checkRow(const Job& job, int64_t row, Context& context) {
-  int32_t sequence = ((const int32_t*)job.sequences.data)[row];
-  if (sequence < 0 || sequence >= job.tables.rows) return context.fail(Code::kOutOfRange, sequence), false;
-  int32_t position = ((const int32_t*)job.positions.data)[row];
-  if (position < 0 || position / job.blockSize >= job.tables.cols)
-    return context.fail(Code::kOutOfRange, position), false;
-  int64_t first = job.window > 0 && position + 1 > job.window ? position + 1 - job.window : 0;
-  const int32_t* table = rowOf<const int32_t>(job.tables, sequence);
-  for (int64_t b = first / job.blockSize; b <= position / job.blockSize; b++)
-    if (table[b] < 0 || table[b] >= job.keys.dims[0]) return context.fail(Code::kOutOfRange, table[b]), false;
-  return true;
-}
-
-// Tiles that row visits: the measure by which rows are shared out. Faulty rows count little, they are reported later.
-int64_t tilesOf(const Job& job, int64_t row) {
-  int64_t last = ((const int32_t*)job.positions.data)[row];
-  int64_t keys = job.window > 0 && last + 1 > job.window ? job.window : last + 1;
-  return 1 + (keys > 0 ? keys / kTileKeys : 0);
+  });
 }
 
 template <class T>
 void attendAll(const Job& job, Context& context) {
+  // every thread checks everything: a fault is seen by all of them, and nobody waits for the others
+  if (!check(job, context)) return;
+  Plan plan = planOf(job, context);
   Work work;
-  if (!carve(job, context, &work)) return;
-  int64_t total = 0, passed = 0, checked = -1;
-  for (int64_t r = 0; r < job.q.rows; r++) total += tilesOf(job, r) * job.kvHeads;
-  Share share = shareOf(total, context);
-  for (int64_t r = 0; r < job.q.rows && passed < share.end; r++) {
-    int64_t cost = tilesOf(job, r);
-    for (int64_t head = 0; head < job.kvHeads; head++, passed += cost) {
-      // an item belongs to the thread in whose share it begins
-      if (passed < share.begin || passed >= share.end) continue;
-      if (checked != r && !checkRow(job, r, context)) return;
-      checked = r;
-      attend<T>(job, work, r, head);
-    }
+  bool ready = carve(job, plan.rowsOfBlock, context, &work);
+  if (ready) {
+    forEachItem(job, plan, context, [&](const Block& block, int64_t kvHead, int64_t segment) {
+      if (!plan.split) return attendBlock<T>(job, work, block, kvHead);
+      loadQueries(job, work, block, kvHead);
+      attendSegment<T>(job, work, block, kvHead, segment);
+      save(job, context, work, block, kvHead, segment);
+    });
   }
+  if (!plan.split) return;
+  context.barrier();
+  if (ready) merge(job, context, work);
+}
+
+// False when heads and caches do not fit.
+bool isSound(const Step& step) {
+  const Tensor* t = step.tensors;
+  int64_t heads = (int64_t)step.attributes[0], kvHeads = (int64_t)step.attributes[1];
+  if (kvHeads <= 0 || heads <= 0 || heads % kvHeads != 0 || t[1].dims[1] <= 0) return false;
+  if (!areCaches(t[1], t[2], t[3], t[4]) || (t[3].data && t[3].cols != kvHeads)) return false;
+  return t[0].cols > 0 && t[0].cols / heads * kvHeads == t[1].cols;
+}
+
+Job jobOf(const Step& step) {
+  const Tensor* t = step.tensors;
+  int64_t heads = (int64_t)step.attributes[0], kvHeads = (int64_t)step.attributes[1], width = t[0].cols / heads;
+  return {t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], kvHeads, heads / kvHeads, width,
+          (width + kLanes - 1) / kLanes * kLanes, t[1].dims[1], (int64_t)step.attributes[3], (float)step.attributes[2]};
 }
 
 }  // namespace
 
+size_t attentionWorkspace(const Step& step, int threads) {
+  if (!isSound(step)) return 0;
+  Job job = jobOf(step);
+  if (threads == 1 || pairsOf(job.q, job.kvHeads) >= kFewPairs * threads) return 0;
+  int64_t segments = segmentsOf(job.tables, job.blockSize);
+  if (segments < 2) return 0;
+  return (size_t)(job.q.rows * job.heads() * segments * recordFloats(job)) * sizeof(float);
+}
+
 void attention(const Step& step, Context& context) {
-  const Tensor* t = step.tensors;
-  int64_t heads = (int64_t)step.attributes[0], kvHeads = (int64_t)step.attributes[1];
-  if (kvHeads <= 0 || heads <= 0 || heads % kvHeads != 0 || t[1].dims[1] <= 0) return context.fail(Code::kMalformed);
-  int64_t width = t[0].cols / heads;
-  if (width * kvHeads != t[1].cols || t[1].cols != t[2].cols || t[1].rows != t[2].rows)
-    return context.fail(Code::kMalformed);
-  Job job{t[0], t[1], t[2], t[3], t[4], t[5], t[6], heads, kvHeads, heads / kvHeads, width, roundUp(width), t[1].dims[1],
-          (int64_t)step.attributes[3], (float)step.attributes[2]};
-  switch (t[1].dtype) {
+  if (!isSound(step)) return context.fail(Code::kMalformed);
+  Job job = jobOf(step);
+  switch (job.keys.dtype) {
     case DType::kF32: return attendAll<float>(job, context);
     case DType::kBf16: return attendAll<Bf16>(job, context);
     case DType::kF16: return attendAll<F16>(job, context);
+    case DType::kI8: return attendAll<int8_t>(job, context);
     default: return context.fail(Code::kUnsupported);
   }
 }

@@ -11,10 +11,10 @@ struct Form {
 // in the order of OpCode
 constexpr Form kForms[kNumOps] = {
     {"embedding", 4, 0},    {"rmsNorm", 3, 1}, {"linear", 7, 2}, {"ropeTable", 3, 1}, {"rope", 3, 1},
-    {"kvWrite", 5, 0},      {"attention", 7, 4}, {"siluMul", 2, 0}, {"add", 3, 0},
+    {"kvWrite", 7, 0},      {"attention", 9, 4}, {"siluMul", 2, 0}, {"add", 3, 0},
     {"adjustLogits", 7, 0}, {"sample", 5, 0},  {"argmax", 2, 0}, {"logprobs", 5, 1},
     {"quantizedLinear", 8, 4}, {"routeExperts", 3, 2}, {"expertLinear", 5, 4}, {"quantizedExpertLinear", 7, 6},
-    {"combineExperts", 4, 0},
+    {"combineExperts", 4, 0}, {"ropeWrite", 10, 2},
 };
 
 constexpr int kTensorWords = 10;
@@ -26,7 +26,7 @@ bool isIndex(double x, double limit) { return x >= 0 && x < limit && x == (doubl
 bool decodeTensor(const double* words, Tensor* tensor) {
   for (int i = 0; i < kTensorWords; i++)
     if (!isIndex(words[i], kMaxWord)) return false;
-  if (words[1] >= kNumDTypes || words[2] > 1) return false;
+  if (words[1] >= kNumDTypes || words[2] >= kNumLayouts) return false;
   tensor->data = (char*)(uintptr_t)words[0];
   tensor->dtype = (DType)(int)words[1];
   tensor->layout = (Layout)(int)words[2];

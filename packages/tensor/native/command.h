@@ -32,17 +32,22 @@ enum class OpCode : int {
   kExpertLinear,
   kQuantizedExpertLinear,
   kCombineExperts,
+  kRopeWrite,
 };
-constexpr int kNumOps = 18;
+constexpr int kNumOps = 19;
 
 // the order of `dtypes` in src/dtype.ts
 enum class DType : int { kF32, kBf16, kF16, kI32, kU32, kI8, kU8 };
 constexpr int kNumDTypes = 7;
 
-enum class Layout : int { kRow, kPanel };
+// the order of `layouts` in src/tensor.ts
+enum class Layout : int { kRow, kPanel, kKeyTiles };
+constexpr int kNumLayouts = 3;
 
 // columns of a panel of a packed weight
 constexpr int64_t kPanel = 32;
+// slots of a key tile, which holds a cache as [slots / 16][columns][16]
+constexpr int64_t kKeyTile = 16;
 
 struct Tensor {
   char* data;  // null: the optional input is absent

@@ -12,6 +12,7 @@ void linear(const Step&, Context&);
 void ropeTable(const Step&, Context&);
 void rope(const Step&, Context&);
 void kvWrite(const Step&, Context&);
+void ropeWrite(const Step&, Context&);
 void attention(const Step&, Context&);
 void siluMul(const Step&, Context&);
 void add(const Step&, Context&);
@@ -25,6 +26,7 @@ void expertLinear(const Step&, Context&);
 void quantizedExpertLinear(const Step&, Context&);
 void combineExperts(const Step&, Context&);
 
+size_t attentionWorkspace(const Step&, int threads);
 size_t linearWorkspace(const Step&, int threads);
 size_t quantizedLinearWorkspace(const Step&, int threads);
 size_t sampleWorkspace(const Step&, int threads);

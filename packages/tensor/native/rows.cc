@@ -1,4 +1,4 @@
-// Ops that touch each element once: embedding, norms, rotary positions, cache writes, elementwise.
+// Ops that touch each element once: embedding, norms, elementwise.
 #include "prologue.h"
 
 namespace slipway::SLIPWAY_TARGET {
@@ -24,23 +24,6 @@ void gatherRows(const Step& step, Context& context) {
   });
 }
 
-template <class T>
-void writeCache(const Step& step, Context& context) {
-  const Tensor* t = step.tensors;
-  const int32_t* slots = (const int32_t*)t[4].data;
-  forEachItem(t[2].rows, t[2].cols, context, [&](int64_t row) {
-    int32_t slot = slots[row];
-    if (slot < 0) return;
-    if (slot >= t[0].rows || slot >= t[1].rows) return context.fail(Code::kOutOfRange, slot);
-    for (int i = 0; i < 2; i++) {
-      const float* from = rowOf<const float>(t[2 + i], row);
-      T* to = rowOf<T>(t[i], slot);
-      int64_t cols = t[2 + i].cols;
-      for (int64_t c = 0; c < cols; c += kLanes) storePartial(to + c, loadPartial(from + c, cols - c), cols - c);
-    }
-  });
-}
-
 }  // namespace
 
 void embedding(const Step& step, Context& context) {
@@ -49,15 +32,6 @@ void embedding(const Step& step, Context& context) {
     case DType::kBf16: return gatherRows<Bf16>(step, context);
     case DType::kF16: return gatherRows<F16>(step, context);
     case DType::kI8: return gatherRows<int8_t>(step, context);
-    default: return context.fail(Code::kUnsupported);
-  }
-}
-
-void kvWrite(const Step& step, Context& context) {
-  switch (step.tensors[0].dtype) {
-    case DType::kF32: return writeCache<float>(step, context);
-    case DType::kBf16: return writeCache<Bf16>(step, context);
-    case DType::kF16: return writeCache<F16>(step, context);
     default: return context.fail(Code::kUnsupported);
   }
 }
@@ -76,41 +50,6 @@ void rmsNorm(const Step& step, Context& context) {
       int64_t n = width - c;
       storePartial(to + c, normalized(loadPartial(from + c, n), factor, loadPartial(w + c, n)), n);
     }
-  });
-}
-
-void ropeTable(const Step& step, Context& context) {
-  const Tensor &positions = step.tensors[0], &frequencies = step.tensors[1], &out = step.tensors[2];
-  int64_t pairs = frequencies.cols;
-  double scale = step.attributes[0];
-  // a sine takes about as long as sixteen elements elsewhere
-  forEachItem(out.rows * pairs, 16, context, [&](int64_t i) {
-    int64_t row = i / pairs, pair = i % pairs;
-    float angle = (float)((double)((const int32_t*)positions.data)[row] * (double)((const float*)frequencies.data)[pair]);
-    float* to = rowOf<float>(out, row);
-    to[pair] = (float)(cos((double)angle) * scale);
-    to[pairs + pair] = (float)(sin((double)angle) * scale);
-  });
-}
-
-void rope(const Step& step, Context& context) {
-  const Tensor &x = step.tensors[0], &table = step.tensors[1], &out = step.tensors[2];
-  int64_t width = (int64_t)step.attributes[0], pairs = table.cols / 2;
-  if (width <= 0 || 2 * pairs > width) return context.fail(Code::kMalformed);
-  int64_t heads = x.cols / width;
-  forEachItem(x.rows * heads, width, context, [&](int64_t i) {
-    int64_t row = i / heads;
-    const float* from = rowOf<const float>(x, row) + i % heads * width;
-    float* to = rowOf<float>(out, row) + i % heads * width;
-    const float* cosines = rowOf<const float>(table, row);
-    for (int64_t c = 0; c < pairs; c += kLanes) {
-      int64_t n = pairs - c;
-      V a = loadPartial(from + c, n), b = loadPartial(from + pairs + c, n);
-      V cosine = loadPartial(cosines + c, n), sine = loadPartial(cosines + pairs + c, n);
-      storePartial(to + c, sub(mul(a, cosine), mul(b, sine)), n);
-      storePartial(to + pairs + c, add(mul(b, cosine), mul(a, sine)), n);
-    }
-    for (int64_t c = 2 * pairs; c < width; c++) to[c] = from[c];
   });
 }
 

@@ -9,16 +9,18 @@ import { cpuAvailable, CpuBackend } from './devices/cpu.ts'
 import { bytesOf, fromNumbers, type DType } from './dtype.ts'
 import { machineInfo, measureMachine, type MachineSpeed } from './machine-info.ts'
 import { loadNative } from './native.ts'
-import type { Attributes, Op } from './op.ts'
-import { attentionOp, kvWriteOp } from './ops/attention.ts'
+import type { Attributes, Op, WeightRole } from './op.ts'
+import { attentionOp } from './ops/attention.ts'
 import { combineExpertsOp } from './ops/combine-experts.ts'
 import { addOp, siluMulOp } from './ops/elementwise.ts'
 import { embeddingOp } from './ops/embedding.ts'
 import { expertLinearOp } from './ops/expert-linear.ts'
+import { kvWriteOp } from './ops/kv-cache.ts'
 import { linearOp } from './ops/linear.ts'
 import { quantizedExpertLinearOp } from './ops/quantized-expert-linear.ts'
 import { quantizedLinearOp } from './ops/quantized-linear.ts'
 import { rmsNormOp } from './ops/rms-norm.ts'
+import { ropeWriteOp } from './ops/rope-write.ts'
 import { ropeOp, ropeTableOp } from './ops/rope.ts'
 import { routeExpertsOp } from './ops/route-experts.ts'
 import { argmaxOp, logprobsOp, sampleOp } from './ops/sample.ts'
@@ -28,7 +30,7 @@ import { sizeOf, Tensor, type Spec } from './tensor.ts'
 interface BenchInput extends Spec {
   /** Element i before conversion, for a set of inputs; zeros by default. */
   readonly value?: (i: number, set: number) => number
-  readonly weight?: boolean
+  readonly role?: WeightRole
 }
 
 export interface BenchCase {
@@ -49,7 +51,12 @@ const i32 = (value: (i: number, set: number) => number, ...shape: number[]): Ben
 })
 
 function linearCase(rows: number, k: number, n: number, dtype: DType): BenchCase {
-  const weight = { shape: [n, k], dtype, value: dtype === 'i8' ? (i: number) => noise(i) * 127 : noise, weight: true }
+  const weight: BenchInput = {
+    shape: [n, k],
+    dtype,
+    value: dtype === 'i8' ? (i: number) => noise(i) * 127 : noise,
+    role: 'linear',
+  }
   const scale = dtype === 'i8' ? f32(n) : undefined
   return {
     op: linearOp,
@@ -83,7 +90,7 @@ function expertCases(rows: number): BenchCase[] {
     ...products.flatMap(({ name, x, k, n, perSlot, prologue }): BenchCase[] => {
       const choice = { numExperts: experts, perSlot, prologue, eps: 0 }
       const label = `${name}, ${rows} rows by ${slots} of ${experts} experts`
-      const weight = { shape: [experts * n, k], dtype: 'bf16' as const, value: noise, weight: true }
+      const weight = { shape: [experts * n, k], dtype: 'bf16' as const, value: noise, role: 'linear' as const }
       return [
         ...(rows > 16
           ? []
@@ -123,29 +130,69 @@ function expertCases(rows: number): BenchCase[] {
 /** Words and scales. */
 function quantizedWeight(n: number, k: number, bits: number, group: number): BenchInput[] {
   return [
-    { shape: [n, (k * bits) / 32], dtype: 'u32', value: (i) => Math.imul(i, 0x9e3779b1) >>> 0, weight: true },
-    { shape: [n, k / group], dtype: 'f16', value: () => 0.01, weight: true },
+    { shape: [n, (k * bits) / 32], dtype: 'u32', value: (i) => Math.imul(i, 0x9e3779b1) >>> 0, role: 'linear' },
+    { shape: [n, k / group], dtype: 'f16', value: () => 0.01, role: 'linear' },
   ]
 }
 
+/** Heads of Qwen2.5 0.5B and 1.5B: query heads, key heads, columns. */
+const small = [14, 2, 64] as const
+const large = [12, 2, 128] as const
+
 /** `rows` rows at the end of `keys` keys: one sequence in prefill, or `rows` sequences in decode. */
-function attentionCase(prefill: boolean, rows: number, keys: number, dtype: DType): BenchCase {
-  const [heads, kvHeads, headDim, blockSize] = [14, 2, 64, 32]
+function attentionCase(
+  prefill: boolean,
+  rows: number,
+  keys: number,
+  dtype: DType,
+  model: typeof small | typeof large,
+): BenchCase {
+  const [heads, kvHeads, headDim] = model
+  const blockSize = 64
   const sequences = prefill ? 1 : rows
   const blocks = keys / blockSize
-  const cache = { shape: [blocks * sequences, blockSize, kvHeads * headDim], dtype, value: noise }
+  const value = dtype === 'i8' ? (i: number): number => 127 * noise(i) : noise
+  const shape = [blocks * sequences, blockSize]
+  const cache = (role: WeightRole): BenchInput => ({ shape: [...shape, kvHeads * headDim], dtype, value, role })
+  const scales: BenchInput = { shape: [...shape, kvHeads], dtype: 'f32', value: () => 0.01, role: 'keys' }
   return {
     op: attentionOp,
-    label: `${prefill ? 'prefill' : 'decode'} ${rows} rows, ${keys} keys ${dtype}`,
+    label: `${prefill ? 'prefill' : 'decode'} ${rows}, ${keys} keys ${dtype}, ${heads}/${kvHeads} of ${headDim}`,
     inputs: [
       f32(rows, heads * headDim),
-      cache,
-      cache,
+      cache('keys'),
+      cache('values'),
+      dtype === 'i8' ? scales : undefined,
+      dtype === 'i8' ? scales : undefined,
       i32((i) => i, sequences, blocks),
       i32((i) => (prefill ? 0 : i), rows),
       i32((i) => (prefill ? keys - rows + i : keys - 1), rows),
     ],
     attributes: { numHeads: heads, numKvHeads: kvHeads, scale: headDim ** -0.5, window: 0 },
+  }
+}
+
+/** Rows of Qwen2.5-0.5B between projection and attention. */
+function ropeWriteCase(rows: number, dtype: DType): BenchCase {
+  const [heads, kvHeads, headDim] = small
+  const cache = (role: WeightRole): BenchInput => ({ shape: [64, 64, kvHeads * headDim], dtype, role })
+  const scales: BenchInput | undefined =
+    dtype === 'i8' ? { shape: [64, 64, kvHeads], dtype: 'f32', role: 'keys' } : undefined
+  return {
+    op: ropeWriteOp,
+    label: `${rows} rows ${dtype}`,
+    inputs: [
+      f32(rows, (heads + 2 * kvHeads) * headDim),
+      undefined,
+      undefined,
+      f32(rows, headDim),
+      cache('keys'),
+      cache('values'),
+      scales,
+      scales,
+      i32((i) => i, rows),
+    ],
+    attributes: { headDim, eps: 1e-6 },
   }
 }
 
@@ -182,11 +229,17 @@ export function benchCases(): readonly BenchCase[] {
       ),
       quantizedCase(1, 896, 151936, bits),
     ]),
-    ...(['f32', 'bf16', 'f16'] as const).flatMap((dtype) => [
-      attentionCase(false, 1, 4096, dtype),
-      attentionCase(false, 8, 1024, dtype),
-      attentionCase(true, 256, 1024, dtype),
+    ...[small, large].flatMap((model) => [
+      ...(['bf16', 'i8'] as const).flatMap((dtype) => [
+        attentionCase(false, 1, 4096, dtype, model),
+        attentionCase(false, 8, 1024, dtype, model),
+        attentionCase(true, 512, 512, dtype, model),
+      ]),
+      attentionCase(true, 256, 4096, 'bf16', model),
     ]),
+    attentionCase(false, 1, 4096, 'f32', small),
+    attentionCase(false, 1, 4096, 'f16', small),
+    ...[1, 512].flatMap((rows) => (['bf16', 'i8'] as const).map((dtype) => ropeWriteCase(rows, dtype))),
     ...[1, 256].flatMap((rows): BenchCase[] => [
       { op: rmsNormOp, label: `${rows}x2048`, inputs: [f32(rows, 2048), f32(2048)], attributes: { eps: 1e-6 } },
       { op: siluMulOp, label: `${rows}x2x5632`, inputs: [f32(rows, 2 * 5632)], attributes: {} },
@@ -197,7 +250,7 @@ export function benchCases(): readonly BenchCase[] {
         op: embeddingOp,
         label: `${rows} rows of 2048 bf16, packed table`,
         inputs: [
-          { shape: [32000, 2048], dtype: 'bf16', weight: true },
+          { shape: [32000, 2048], dtype: 'bf16', value: noise, role: 'linear' },
           i32((i) => (i * 7919) % 32000, rows),
           undefined,
         ],
@@ -207,8 +260,10 @@ export function benchCases(): readonly BenchCase[] {
         op: kvWriteOp,
         label: `${rows}x256 bf16`,
         inputs: [
-          { shape: [256, 32, 256], dtype: 'bf16' },
-          { shape: [256, 32, 256], dtype: 'bf16' },
+          { shape: [256, 32, 256], dtype: 'bf16', role: 'keys' },
+          { shape: [256, 32, 256], dtype: 'bf16', role: 'values' },
+          undefined,
+          undefined,
           f32(rows, 256),
           f32(rows, 256),
           i32((i) => i, rows),
@@ -243,9 +298,9 @@ export async function timeCase(
   seconds: number,
 ): Promise<number> {
   const device = new Device(backend)
-  const weight = inputs.find((input) => input?.weight)
+  const weight = inputs.find((input) => input?.role)
   const copies = given ?? copiesOf(weight)
-  const once = inputs.map((input) => (given && input?.weight ? place(device, input) : undefined))
+  const once = inputs.map((input) => (given && input?.role ? place(device, input) : undefined))
   const sets = Array.from({ length: copies }, (_, set) =>
     inputs.map((input, i) => input && (once[i] ?? place(device, input, set))),
   )
@@ -272,8 +327,8 @@ function copiesOf(weight: BenchInput | undefined): number {
   return weight ? Math.min(32, Math.ceil(coldBytes / (sizeOf(weight) * bytesOf(weight.dtype)))) : 1
 }
 
-function place(device: Device, { shape, dtype, value, weight }: BenchInput, set = 0): Tensor {
-  if (!value && !weight) return device.zeros(shape, dtype)
+function place(device: Device, { shape, dtype, value, role }: BenchInput, set = 0): Tensor {
+  if (!value) return role ? device.cache(role, shape, dtype) : device.zeros(shape, dtype)
   const size = sizeOf({ shape, dtype })
   // a pattern repeated; the last stretch of one megabyte is as good as the first
   const pattern = fromNumbers(
@@ -283,7 +338,7 @@ function place(device: Device, { shape, dtype, value, weight }: BenchInput, set 
   const data = bytesOfArray(pattern)
   const bytes = new Uint8Array(size * bytesOf(dtype))
   for (let at = 0; at < bytes.length; at += data.length) bytes.set(data.subarray(0, bytes.length - at), at)
-  return weight ? device.weight('linear', [bytes], shape, dtype) : device.fromBytes(bytes, shape, dtype)
+  return role ? device.weight(role, [bytes], shape, dtype) : device.fromBytes(bytes, shape, dtype)
 }
 
 function knownValues(input: BenchInput | undefined): readonly number[] | undefined {
@@ -303,7 +358,7 @@ async function report(backend: Backend, one: BenchCase, speed: MachineSpeed): Pr
   const { flops, bytes } = one.op.cost(one.inputs, outputs, one.attributes, one.inputs.map(knownValues))
   const [gflops, gbs] = [flops / seconds / 1e9, bytes / seconds / 1e9]
   const columns = [
-    `${one.op.name} ${one.label}`.padEnd(52),
+    `${one.op.name} ${one.label}`.padEnd(58),
     (seconds * 1e6).toFixed(1).padStart(10),
     gflops.toFixed(1).padStart(9),
     ((100 * gflops) / peakOf(one, speed)).toFixed(0).padStart(7),
@@ -327,7 +382,7 @@ async function main(only: string | undefined, threads: number): Promise<void> {
     `${processor}, ${available.isa}, ${threads} threads: reads ${reads} GB/s, f32 peak ${peak} GFLOP/s, ` +
       `int8 peak ${int8.toFixed(0)} GOP/s (${int4.toFixed(0)} with weights of 4 bits)`,
   )
-  console.log('op'.padEnd(52), '        us   GFLOP/s  % peak    GB/s  % read')
+  console.log('op'.padEnd(58), '        us   GFLOP/s  % peak    GB/s  % read')
   const backend = new CpuBackend(loadNative().native!, { threads })
   for (const one of benchCases()) if (!only || one.op.name === only) await report(backend, one, speed)
   backend.close()

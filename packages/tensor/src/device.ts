@@ -15,7 +15,9 @@ import { DirectLoader, type OnLoaded, type WeightLoader } from './weights/weight
  * - `keep` says that the program will be run again and again, so that what prepares it is worth keeping.
  * - `supports` tells whether `run` accepts the op; a step with an unsupported op never reaches `run`.
  * - `loader` may take weights out of files in a way of its own; absent, `DirectLoader` does it.
- * - `pack` may store a weight in a layout of its own; absent, weights are stored by rows.
+ * - `pack` may store a weight in a layout of its own; absent, weights are stored by rows. `unpack` gives the elements of
+ *   a tensor in such a layout by rows again, where that can be.
+ * - `cacheLayout` is the layout in which an empty cache may be allocated, of no more bytes than by rows.
  */
 export interface Backend {
   readonly name: string
@@ -27,6 +29,8 @@ export interface Backend {
   supports(op: Op): boolean
   pack?(role: WeightRole, parts: readonly Uint8Array[], spec: Spec): { storage: Storage; layout: Layout } | undefined
   loader?(device: Device, onLoaded: OnLoaded): WeightLoader
+  unpack?(layout: Layout, bytes: Uint8Array, spec: Spec): Uint8Array | undefined
+  cacheLayout?(role: WeightRole, spec: Spec): Layout
   close(): void
 }
 
@@ -81,10 +85,17 @@ export class Device {
     return new Tensor(this, spec, { storage })
   }
 
-  /** A resident tensor of zeros, such as a KV cache. */
+  /** A resident tensor of zeros. */
   zeros(shape: readonly number[], dtype: DType): Tensor {
     const spec = { shape, dtype }
     return new Tensor(this, spec, { storage: this.#backend.allocate(byteLengthOf(spec)) })
+  }
+
+  /** A cache of zeros, laid out as the device likes it for `role`. */
+  cache(role: WeightRole, shape: readonly number[], dtype: DType): Tensor {
+    const spec = { shape, dtype }
+    const layout = this.#backend.cacheLayout?.(role, spec) ?? 'row'
+    return new Tensor(this, spec, { storage: this.#backend.allocate(byteLengthOf(spec)), layout })
   }
 
   /** A weight [N, K] whose rows are those of `parts` one after another, packed as the device likes it for `role`. */
@@ -173,9 +184,11 @@ export class Device {
 
   /** The elements of a resident tensor, copied. */
   async read(tensor: Tensor): Promise<TypedArray> {
-    if (!tensor.storage || tensor.base !== tensor || tensor.layout !== 'row')
-      throw new SlipwayError('internal', 'only whole tensors that a run has kept can be read')
-    const bytes = await this.#backend.read(tensor.storage, 0, byteLengthOf(tensor))
+    const { storage, layout } = tensor
+    const stored =
+      storage && tensor.base === tensor ? await this.#backend.read(storage, 0, byteLengthOf(tensor)) : undefined
+    const bytes = stored && layout !== 'row' ? this.#backend.unpack?.(layout, stored, tensor) : stored
+    if (!bytes) throw new SlipwayError('internal', 'only whole tensors that a run has kept can be read')
     return viewAs(tensor.dtype, bytes, sizeOf(tensor))
   }
 
@@ -192,7 +205,7 @@ export function bytesOfArray(data: TypedArray): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
 }
 
-function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
+export function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
   const out = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0))
   let at = 0
   for (const part of parts) {

@@ -21,14 +21,14 @@ export interface Cost {
 /** Elements of those inputs whose values are known, such as positions; by input. */
 export type KnownValues = readonly (ArrayLike<number> | undefined)[]
 
-/** A tensor with values, for tests and benchmarks. `role` says that a device may pack it as a weight. */
+/** A tensor with values, for tests and benchmarks. `role` says that a device may lay it out in its own way. */
 export interface HostTensor extends Spec {
   readonly data: TypedArray
   readonly role?: WeightRole
 }
 
-/** What a weight is used for, which decides its packing. */
-export type WeightRole = 'linear' | 'vector'
+/** What a weight or a cache is used for, which decides its layout. */
+export type WeightRole = 'linear' | 'vector' | 'keys' | 'values'
 
 export interface OpCase {
   readonly label: string
@@ -50,7 +50,7 @@ export interface Op {
   readonly attributes: readonly string[]
   /** Inputs whose first axis is the row axis of contract 1. */
   readonly rowInputs: readonly number[]
-  /** Inputs that are written in place. */
+  /** Inputs that are written in place, where they are not absent. */
   readonly updates?: readonly number[]
   readonly tolerance: Tolerance
   /** Shapes and dtypes of the outputs; throws when the inputs do not fit. */

@@ -108,7 +108,7 @@ function findBarriers(steps: readonly Step[], placement: ReadonlyMap<Tensor, num
     const reads: Range[] = []
     for (const tensor of step.inputs) if (tensor) reads.push(rangeOf(tensor))
     const writes = step.outputs.map(rangeOf)
-    for (const i of step.op.updates ?? []) writes.push(rangeOf(step.inputs[i]!))
+    for (const i of step.op.updates ?? []) if (step.inputs[i]) writes.push(rangeOf(step.inputs[i]))
     const barrier = meet(reads, written) || meet(writes, written) || meet(writes, read)
     if (barrier) written.length = read.length = 0
     written.push(...writes)

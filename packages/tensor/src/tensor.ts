@@ -8,8 +8,12 @@ export interface Spec {
   readonly dtype: DType
 }
 
-/** How the elements of a weight lie in memory. `row`: as the shape says. `panel`: the cpu device's packing (native/linear). */
-export type Layout = 'row' | 'panel'
+/**
+ * How elements lie in memory. `row`: as the shape says. The others are the cpu device's: `panel` for weights
+ * (native/linear.cc), `keyTiles` for cached keys (native/kv-cache.h).
+ */
+export const layouts = ['row', 'panel', 'keyTiles'] as const
+export type Layout = (typeof layouts)[number]
 
 /** Memory owned by a device; only that device looks inside. */
 export interface Storage {

@@ -1,4 +1,4 @@
-import type { Device, KvCache, Tensor } from '@slipway/tensor'
+import { kvCache, type Device, type KvCache, type KvDtype, type Tensor } from '@slipway/tensor'
 import type { LanguageModel } from '../model.ts'
 
 const blockSize = 8
@@ -11,15 +11,13 @@ export class TestSession {
   readonly #numBlocks: number
   #length = 0
 
-  constructor(device: Device, model: LanguageModel, maxTokens: number) {
+  constructor(device: Device, model: LanguageModel, maxTokens: number, kvDtype: KvDtype = 'f32') {
     this.#model = model
     this.#device = device
     this.#numBlocks = Math.ceil(maxTokens / blockSize)
-    const shape = [this.#numBlocks, blockSize, model.kvWidth]
-    this.#caches = Array.from({ length: model.config.numLayers }, () => ({
-      keys: device.zeros(shape, 'f32'),
-      values: device.zeros(shape, 'f32'),
-    }))
+    const { numLayers, numKvHeads, headDim } = model.config
+    const shape = { numBlocks: this.#numBlocks, blockSize, numKvHeads, headDim }
+    this.#caches = Array.from({ length: numLayers }, () => kvCache(device, shape, kvDtype))
   }
 
   /** Runs the next tokens in one step; logits [ids.length, vocabSize] of all of them, or of the last alone. */

@@ -1,12 +1,16 @@
 import { bytesOf, dtypes, type DType } from '../dtype.ts'
 import type { Op } from '../op.ts'
 import type { Program } from '../program.ts'
-import { colsOf, rowsOf, type Tensor } from '../tensor.ts'
+import { colsOf, layouts, rowsOf, type Layout, type Tensor } from '../tensor.ts'
 
 const headerWords = 4
 const tensorWords = 10
 
 const dtypeCodes = Object.fromEntries(dtypes.map((dtype, code) => [dtype, code])) as Readonly<Record<DType, number>>
+
+const layoutCodes = Object.fromEntries(layouts.map((layout, code) => [layout, code])) as Readonly<
+  Record<Layout, number>
+>
 
 /** Programs as native/command.h describes them: one array of doubles, reused from run to run. */
 export class CommandBuffer {
@@ -33,7 +37,7 @@ export class CommandBuffer {
         const { shape } = tensor
         words[at] = addressOf(tensor.base) + tensor.offset * bytesOf(tensor.dtype)
         words[at + 1] = dtypeCodes[tensor.dtype]
-        words[at + 2] = tensor.layout === 'panel' ? 1 : 0
+        words[at + 2] = layoutCodes[tensor.layout]
         words[at + 3] = shape.length
         for (let i = 0; i < 3; i++) words[at + 4 + i] = shape[i] ?? 1
         words[at + 7] = rowsOf(tensor)

@@ -3,9 +3,10 @@ import type { Device } from '../device.ts'
 import { SlipwayError } from '../errors.ts'
 import { faults, loadNative } from '../native.ts'
 import type { Op } from '../op.ts'
-import { attentionOp, kvWriteOp } from '../ops/attention.ts'
+import { attentionOp } from '../ops/attention.ts'
 import { add, siluMul } from '../ops/elementwise.ts'
 import { embedding, embeddingOp, selectRows } from '../ops/embedding.ts'
+import { kvWriteOp } from '../ops/kv-cache.ts'
 import { linear, linearOp } from '../ops/linear.ts'
 import { CaseRandom, given } from '../ops/random.ts'
 import { adjustLogitsOp, logprobsOp } from '../ops/sample.ts'
@@ -36,7 +37,16 @@ describe.skipIf(isas.length === 0)('the cpu device', () => {
   const cache = random.normal([4, 8, 16])
   const attend = (table: number[], sequence: number, position: number) => ({
     op: attentionOp,
-    inputs: [random.normal([1, 32]), cache, cache, i32(table, [1, 2]), i32([sequence]), i32([position])],
+    inputs: [
+      random.normal([1, 32]),
+      cache,
+      cache,
+      undefined,
+      undefined,
+      i32(table, [1, 2]),
+      i32([sequence]),
+      i32([position]),
+    ],
     attributes: { numHeads: 2, numKvHeads: 1, scale: 1, window: 0 },
   })
   const adjust = (starts: number[], token: number) => ({
@@ -69,7 +79,7 @@ describe.skipIf(isas.length === 0)('the cpu device', () => {
       {
         label: 'kvWrite: slot past the cache',
         op: kvWriteOp,
-        inputs: [cache, cache, random.normal([1, 16]), random.normal([1, 16]), i32([32])],
+        inputs: [cache, cache, undefined, undefined, random.normal([1, 16]), random.normal([1, 16]), i32([32])],
         attributes: {},
       },
       { label: 'adjustLogits: token past the row', ...adjust([0, 1], 5) },
@@ -125,8 +135,8 @@ describe.skipIf(isas.length === 0)('the cpu device', () => {
     for (const [op, inputs] of [
       [linearOp, [x, w, undefined, undefined, undefined, undefined]],
       [embeddingOp, [w, one, undefined]],
-      [kvWriteOp, [cache, cache, x, x, one]],
-      [attentionOp, [x, cache, cache, table, one, one]],
+      [kvWriteOp, [cache, cache, undefined, undefined, x, x, one]],
+      [attentionOp, [x, cache, cache, undefined, undefined, table, one, one]],
     ] as const) {
       const careless: Op = { ...op, infer: () => (op === kvWriteOp ? [] : [{ shape: [1, 4], dtype: 'f32' }]) }
       const outputs = cpu.record(careless, inputs, {
@@ -273,8 +283,10 @@ describe.skipIf(isas.length === 0)('rows do not know their neighbours', () => {
         }
         const inputs = [
           q,
-          paged(k),
+          { ...paged(k), role: 'keys' as const },
           paged(v),
+          undefined,
+          undefined,
           given(table, [1, blocks], 'i32'),
           given([0], [1], 'i32'),
           given([keys - 2], [1], 'i32'),
@@ -310,8 +322,10 @@ describe.skipIf(isas.length === 0)('half floats in C++ are those of dtype.ts', (
       const written = await runCase(cpu, kvWriteOp, {
         label: '',
         inputs: [
+          { shape: [2, 32, 1024], dtype, data: new Uint16Array(65536), role: 'keys' as const },
           { shape: [2, 32, 1024], dtype, data: new Uint16Array(65536) },
-          { shape: [2, 32, 1024], dtype, data: new Uint16Array(65536) },
+          undefined,
+          undefined,
           given([...values], [64, 1024], 'f32'),
           given([...values], [64, 1024], 'f32'),
           given([...Array(64).keys()], [64], 'i32'),

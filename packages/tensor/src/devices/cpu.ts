@@ -1,12 +1,12 @@
 import { availableParallelism } from 'node:os'
-import { Device, type Backend } from '../device.ts'
-import { bytesOf } from '../dtype.ts'
+import { bytesOfArray, concatBytes, Device, type Backend } from '../device.ts'
+import { bytesOf, viewAs } from '../dtype.ts'
 import { SlipwayError } from '../errors.ts'
 import { chooseTarget, faults, loadNative, type Engine, type Isa, type Native } from '../native.ts'
 import type { Op, WeightRole } from '../op.ts'
 import { coresToPin } from '../pin-threads.ts'
 import type { Program } from '../program.ts'
-import type { Layout, Spec, Storage } from '../tensor.ts'
+import { byteLengthOf, colsOf, sizeOf, type Layout, type Spec, type Storage } from '../tensor.ts'
 import { NativeLoader, packedBytes, type Memory } from '../weights/native-loader.ts'
 import type { OnLoaded } from '../weights/weight-loader.ts'
 import { CommandBuffer } from './command-buffer.ts'
@@ -26,6 +26,8 @@ export interface CpuOptions {
 
 /** From here on memory comes in huge pages of its own instead of from the heap. */
 const hugeBytes = 2 ** 20
+/** Slots of a key tile, which holds a cache as [slots / 16][columns][16] (native/command.h). */
+const tileSlots = 16
 
 /** Runs programs with the C++ kernels: one native call per run, on the calling thread and its helpers. */
 export class CpuBackend implements Backend {
@@ -116,7 +118,21 @@ export class CpuBackend implements Backend {
     return this.#commands
   }
 
+  cacheLayout(role: WeightRole, { shape }: Spec): Layout {
+    return role === 'keys' && shape.length === 3 && shape[1]! % tileSlots === 0 ? 'keyTiles' : 'row'
+  }
+
+  unpack(layout: Layout, bytes: Uint8Array, spec: Spec): Uint8Array | undefined {
+    return layout === 'keyTiles' ? transposeTiles(bytes, tileSlots, spec) : undefined
+  }
+
   pack(role: WeightRole, parts: readonly Uint8Array[], spec: Spec): { storage: Memory; layout: Layout } | undefined {
+    if (this.cacheLayout(role, spec) === 'keyTiles') {
+      const storage = this.allocate(byteLengthOf(spec))
+      const columns = colsOf(spec)
+      this.write(storage, transposeTiles(concatBytes(parts), columns, spec))
+      return { storage, layout: 'keyTiles' }
+    }
     const [rows, cols] = spec.shape
     if (role !== 'linear' || spec.shape.length !== 2 || !rows || !cols) return undefined
     const storage = this.allocate(packedBytes(spec))
@@ -135,6 +151,18 @@ export class CpuBackend implements Backend {
     this.#arena = undefined
     this.#native.close(this.#engine)
   }
+}
+
+/** Key tiles by rows again, or with `step` = columns the other way: element (i, j) of a tile lies at j * step + i. */
+function transposeTiles(bytes: Uint8Array, step: number, spec: Spec): Uint8Array {
+  const from = viewAs(spec.dtype, bytes, sizeOf(spec))
+  const out = from.slice()
+  const tile = tileSlots * colsOf(spec)
+  const height = tile / step
+  for (let start = 0; start < out.length; start += tile)
+    for (let i = 0; i < step; i++)
+      for (let j = 0; j < height; j++) out[start + i * height + j] = from[start + j * step + i]!
+  return bytesOfArray(out)
 }
 
 export function cpuDevice(options: CpuOptions = {}): Device {

@@ -1,61 +1,16 @@
-import { bytesOf } from '../dtype.ts'
-import { SlipwayError } from '../errors.ts'
 import { expectInput, expectShape, type Op, type OpCase } from '../op.ts'
 import { colsOf, sizeOf, type Tensor } from '../tensor.ts'
+import {
+  cacheCase,
+  cacheInputs,
+  expectCache,
+  kvBytesPerToken,
+  kvDtypes,
+  readSlot,
+  type KvCache,
+  type KvDtype,
+} from './kv-cache.ts'
 import { CaseRandom, given } from './random.ts'
-
-/**
- * Stores k and v [R, H * D] in the paged caches [blocks, blockSize, H * D]. Row r goes to slot
- * `block * blockSize + offset`; a negative slot is skipped.
- */
-export const kvWriteOp: Op = {
-  name: 'kvWrite',
-  inputs: ['keyCache', 'valueCache', 'k', 'v', 'slots'],
-  attributes: [],
-  rowInputs: [2, 3, 4],
-  updates: [0, 1],
-  tolerance: { absolute: 0, relative: 0 },
-  infer([keyCache, valueCache, k, v, slots]) {
-    const keys = expectInput('kvWrite', keyCache, 'keyCache', 3, 'f32', 'bf16', 'f16')
-    const values = expectInput('kvWrite', valueCache, 'valueCache', 3, keys.dtype)
-    const a = expectInput('kvWrite', k, 'k', 2, 'f32')
-    const b = expectInput('kvWrite', v, 'v', 2, 'f32')
-    const s = expectInput('kvWrite', slots, 'slots', 1, 'i32')
-    const fits = colsOf(keys) === colsOf(a) && colsOf(values) === colsOf(b) && a.shape[0] === s.shape[0]
-    expectShape(
-      'kvWrite',
-      fits && b.shape[0] === s.shape[0],
-      () => `caches [${keys.shape}], k [${a.shape}], slots [${s.shape}]`,
-    )
-    return []
-  },
-  reference([keyCache, valueCache, k, v, slots]) {
-    for (let r = 0; r < k!.rows; r++) {
-      const slot = slots!.item(r)
-      if (slot < 0) continue
-      if (slot >= keyCache!.rows) throw new SlipwayError('internal', `kvWrite: slot ${slot} of ${keyCache!.rows}`)
-      for (let c = 0; c < k!.cols; c++) keyCache!.set(slot, c, k!.at(r, c))
-      for (let c = 0; c < v!.cols; c++) valueCache!.set(slot, c, v!.at(r, c))
-    }
-  },
-  cost([keyCache, , k, v]) {
-    return { flops: 0, bytes: (sizeOf(k!) + sizeOf(v!)) * (4 + bytesOf(keyCache!.dtype)) }
-  },
-  cases() {
-    const random = new CaseRandom(8)
-    return (['f32', 'bf16', 'f16'] as const).map((dtype) => ({
-      label: dtype,
-      inputs: [
-        random.normal([3, 5, 24], dtype),
-        random.normal([3, 5, 24], dtype),
-        random.normal([4, 24]),
-        random.normal([4, 24]),
-        given([7, -1, 0, 14], [4], 'i32'),
-      ],
-      attributes: {},
-    }))
-  },
-}
 
 /**
  * Causal attention over paged keys and values, for prefill and decode alike. Row r of q [R, numHeads * headDim] stands at
@@ -65,20 +20,21 @@ export const kvWriteOp: Op = {
  */
 export const attentionOp: Op = {
   name: 'attention',
-  inputs: ['q', 'keyCache', 'valueCache', 'blockTables', 'sequences', 'positions'],
+  inputs: ['q', 'keyCache', 'valueCache', 'keyScales?', 'valueScales?', 'blockTables', 'sequences', 'positions'],
   attributes: ['numHeads', 'numKvHeads', 'scale', 'window'],
-  rowInputs: [0, 4, 5],
+  rowInputs: [0, 6, 7],
   tolerance: { absolute: 2e-5, relative: 2e-5 },
-  infer([q, keyCache, valueCache, blockTables, sequences, positions], { numHeads, numKvHeads }) {
+  infer(inputs, { numHeads, numKvHeads }) {
+    const [q, , , keyScales, , blockTables, sequences, positions] = inputs
     const a = expectInput('attention', q, 'q', 2, 'f32')
-    const keys = expectInput('attention', keyCache, 'keyCache', 3, 'f32', 'bf16', 'f16')
-    const values = expectInput('attention', valueCache, 'valueCache', 3, keys.dtype)
+    const keys = expectCache('attention', inputs.slice(1))
     expectInput('attention', blockTables, 'blockTables', 2, 'i32')
     const rows = expectInput('attention', sequences, 'sequences', 1, 'i32')
     const at = expectInput('attention', positions, 'positions', 1, 'i32')
     expectShape('attention', rows.shape[0] === a.shape[0] && at.shape[0] === a.shape[0], () => `q is [${a.shape}]`)
     expectShape('attention', numHeads! % numKvHeads! === 0, () => `${numHeads} heads over ${numKvHeads}`)
-    const fits = colsOf(a) / numHeads! === colsOf(keys) / numKvHeads! && colsOf(keys) === colsOf(values)
+    const scaled = !keyScales || colsOf(keyScales) === numKvHeads
+    const fits = colsOf(a) / numHeads! === colsOf(keys) / numKvHeads! && scaled
     expectShape(
       'attention',
       fits,
@@ -87,7 +43,7 @@ export const attentionOp: Op = {
     return [{ shape: a.shape, dtype: 'f32' }]
   },
   reference(
-    [q, keyCache, valueCache, blockTables, sequences, positions],
+    [q, keyCache, valueCache, keyScales, valueScales, blockTables, sequences, positions],
     [out],
     { numHeads, numKvHeads, scale, window },
   ) {
@@ -103,7 +59,8 @@ export const attentionOp: Op = {
         const scores = new Float64Array(last - first + 1)
         for (let j = first; j <= last; j++) {
           let dot = 0
-          for (let c = 0; c < headDim; c++) dot += q!.at(r, head * headDim + c) * keyCache!.at(rowOf(j), kvColumn + c)
+          for (let c = 0; c < headDim; c++)
+            dot += q!.at(r, head * headDim + c) * readSlot(keyCache!, keyScales, rowOf(j), kvColumn + c)
           scores[j - first] = dot * scale!
         }
         const max = scores.reduce((a, b) => Math.max(a, b), -Infinity)
@@ -111,48 +68,59 @@ export const attentionOp: Op = {
         const total = weights.reduce((a, b) => a + b, 0)
         for (let c = 0; c < headDim; c++) {
           let sum = 0
-          for (let j = first; j <= last; j++) sum += weights[j - first]! * valueCache!.at(rowOf(j), kvColumn + c)
+          for (let j = first; j <= last; j++)
+            sum += weights[j - first]! * readSlot(valueCache!, valueScales, rowOf(j), kvColumn + c)
           out!.set(r, head * headDim + c, sum / total)
         }
       }
     }
   },
-  cost([q, keyCache, , blockTables], _outputs, { window }, values) {
-    const [sequences, positions] = [values?.[4], values?.[5]]
+  cost([q, keyCache, , , , blockTables], _outputs, { numKvHeads, window }, values) {
+    const [sequences, positions] = [values?.[6], values?.[7]]
     const capacity = blockTables!.shape[1]! * keyCache!.shape[1]!
     const { pairs, keys } =
       sequences && positions
         ? keysSeen(sequences, positions, window!)
         : { pairs: q!.shape[0]! * capacity, keys: blockTables!.shape[0]! * capacity }
+    const headDim = colsOf(keyCache!) / numKvHeads!
     return {
       flops: 4 * colsOf(q!) * pairs,
-      bytes: 2 * keys * colsOf(keyCache!) * bytesOf(keyCache!.dtype) + 8 * sizeOf(q!),
+      bytes: keys * kvBytesPerToken(numKvHeads!, headDim, keyCache!.dtype as KvDtype) + 8 * sizeOf(q!),
     }
   },
   cases() {
     const random = new CaseRandom(9)
+    const spread = [0, 1, 31, 32, 50, 99]
+    // rows next to each other, over a boundary of what kernels take at a time
+    const run = (first: number, count: number): number[] => Array.from({ length: count }, (_, i) => first + i)
     const cases: OpCase[] = []
-    for (const dtype of ['f32', 'bf16', 'f16'] as const)
-      for (const [numHeads, numKvHeads, headDim, blockSize, window] of [
-        [1, 1, 2, 1, 0],
-        [4, 1, 16, 4, 0],
-        [4, 2, 12, 7, 5],
-        [6, 6, 32, 16, 0],
-        [8, 2, 64, 64, 40],
-        [14, 2, 64, 32, 0],
+    for (const dtype of kvDtypes)
+      for (const [numHeads, numKvHeads, headDim, blockSize, window, positions] of [
+        [1, 1, 2, 1, 0, spread],
+        [4, 1, 16, 4, 0, spread],
+        [4, 2, 12, 7, 5, spread],
+        [6, 6, 32, 16, 0, spread],
+        [8, 2, 64, 64, 40, spread],
+        [14, 2, 64, 32, 0, spread],
+        [6, 2, 16, 32, 0, [300, 600, 255, 256]],
+        [7, 1, 32, 16, 0, run(240, 30)],
+        [2, 2, 16, 16, 20, [...run(250, 13), ...run(0, 9)]],
+        [3, 1, 24, 16, 300, run(500, 25)],
       ] as const) {
-        // two sequences over shuffled blocks; rows at the start, in the middle and at the end
-        const blocks = Math.ceil(100 / blockSize)
-        const tables = random.integers([2, blocks], blocks * 2)
-        const positions = [0, 1, 31, 32, 50, 99]
+        // two sequences over shuffled blocks
+        const blocks = Math.ceil((Math.max(...positions) + 1) / blockSize)
+        const inOrder = positions.length > 6
         cases.push({
-          label: `${numHeads}/${numKvHeads} heads of ${headDim}, blocks of ${blockSize}, window ${window}, ${dtype}`,
+          label: `${numHeads}/${numKvHeads} heads of ${headDim}, blocks of ${blockSize}, window ${window}, ${positions.length} rows, ${dtype}`,
           inputs: [
             random.normal([positions.length, numHeads * headDim]),
-            random.normal([blocks * 2, blockSize, numKvHeads * headDim], dtype),
-            random.normal([blocks * 2, blockSize, numKvHeads * headDim], dtype),
-            tables,
-            given([0, 1, 0, 1, 0, 1], [positions.length], 'i32'),
+            ...cacheCase(random, { numBlocks: blocks * 2, blockSize, numKvHeads, headDim }, dtype),
+            random.integers([2, blocks], blocks * 2),
+            given(
+              positions.map((_, i) => (inOrder ? (i < 13 ? 1 : 0) : i % 2)),
+              [positions.length],
+              'i32',
+            ),
             given(positions, [positions.length], 'i32'),
           ],
           attributes: { numHeads, numKvHeads, scale: headDim ** -0.5, window },
@@ -180,16 +148,6 @@ function keysSeen(
   return { pairs, keys: [...ranges.values()].reduce((sum, { first, last }) => sum + last - first + 1, 0) }
 }
 
-/** The paged keys and values of one layer. */
-export interface KvCache {
-  readonly keys: Tensor
-  readonly values: Tensor
-}
-
-export function kvWrite(cache: KvCache, k: Tensor, v: Tensor, slots: Tensor): void {
-  k.device.record(kvWriteOp, [cache.keys, cache.values, k, v, slots], {})
-}
-
 export interface AttentionOptions {
   readonly blockTables: Tensor
   readonly sequences: Tensor
@@ -203,6 +161,6 @@ export interface AttentionOptions {
 
 export function attention(q: Tensor, cache: KvCache, options: AttentionOptions): Tensor {
   const { blockTables, sequences, positions, numHeads, numKvHeads, scale, window } = options
-  const inputs = [q, cache.keys, cache.values, blockTables, sequences, positions]
+  const inputs = [q, ...cacheInputs(cache), blockTables, sequences, positions]
   return q.device.record(attentionOp, inputs, { numHeads, numKvHeads, scale, window })[0]!
 }

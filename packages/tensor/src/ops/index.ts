@@ -1,13 +1,15 @@
 import type { Op } from '../op.ts'
-import { attentionOp, kvWriteOp } from './attention.ts'
+import { attentionOp } from './attention.ts'
 import { combineExpertsOp } from './combine-experts.ts'
 import { addOp, siluMulOp } from './elementwise.ts'
 import { embeddingOp } from './embedding.ts'
 import { expertLinearOp } from './expert-linear.ts'
+import { kvWriteOp } from './kv-cache.ts'
 import { linearOp } from './linear.ts'
 import { quantizedExpertLinearOp } from './quantized-expert-linear.ts'
 import { quantizedLinearOp } from './quantized-linear.ts'
 import { rmsNormOp } from './rms-norm.ts'
+import { ropeWriteOp } from './rope-write.ts'
 import { ropeOp, ropeTableOp } from './rope.ts'
 import { routeExpertsOp } from './route-experts.ts'
 import { adjustLogitsOp, argmaxOp, logprobsOp, sampleOp } from './sample.ts'
@@ -32,4 +34,5 @@ export const ops: readonly Op[] = [
   expertLinearOp,
   quantizedExpertLinearOp,
   combineExpertsOp,
+  ropeWriteOp,
 ]
