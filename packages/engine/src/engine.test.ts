@@ -31,13 +31,18 @@ async function answer(options: EngineOptions, together: boolean): Promise<Map<st
 }
 
 const devices = ['reference', 'cpu'] as const
-const smallPool = { maxModelLen: 96, kvCacheMemory: 2 * 3 * 96 * 2 * 16 * 4, maxNumSeqs: 8 }
+// 96 tokens in 3 layers of 2 key heads of 16 columns, in f32 or in int8 with a scale
+const smallPool = (bytesOfHead: number): EngineOptions => ({
+  maxModelLen: 96,
+  kvCacheMemory: 2 * 3 * 96 * 2 * bytesOfHead,
+  maxNumSeqs: 8,
+})
 
-for (const device of devices)
-  describe.skipIf(device === 'cpu' && !cpuAvailable().available)(`on ${device}`, () => {
+for (const [device, kvCacheDtype] of devices.flatMap((one) => [[one, 'auto'] as const, [one, 'int8'] as const]))
+  describe.skipIf(device === 'cpu' && !cpuAvailable().available)(`on ${device}, cache ${kvCacheDtype}`, () => {
     let alone: Promise<Map<string, Answer>>
     beforeAll(() => {
-      alone = answer({ device }, false)
+      alone = answer({ device, kvCacheDtype }, false)
     })
 
     test.each<[string, EngineOptions]>([
@@ -48,11 +53,15 @@ for (const device of devices)
       ['three at a time', { maxNumSeqs: 3 }],
       ['one thread', { threads: 1 }],
     ])('%s', async (_, options) => {
-      expect(await answer({ device, ...options }, true)).toEqual(await alone)
+      expect(await answer({ device, kvCacheDtype, ...options }, true)).toEqual(await alone)
     })
 
     test('with forced preemption', async () => {
-      const { engine, device: opened, info } = await openEngine({ device, ...smallPool, blockSize: 8 })
+      const {
+        engine,
+        device: opened,
+        info,
+      } = await openEngine({ device, kvCacheDtype, ...smallPool(kvCacheDtype === 'int8' ? 20 : 64), blockSize: 8 })
       expect(info.kvCacheTokens).toBeLessThan(requests.reduce((sum, r) => sum + r.prompt.length + 24, 0) / 2)
       for (const [i, { prompt, params }] of requests.entries()) addRequest(engine, String(i), prompt, params)
       const all = await drain(engine)
@@ -95,7 +104,7 @@ test('min tokens bans the ends, stop ids end, and reasons are told', async () =>
 test('200 requests with random aborts: each ends once and every block comes back', async () => {
   let state = 11
   const random = (n: number): number => (state = (Math.imul(state, 48271) >>> 0) % 2147483647) % n
-  const { engine, device } = await openEngine({ ...smallPool, blockSize: 8 })
+  const { engine, device } = await openEngine({ ...smallPool(64), blockSize: 8 })
   const answers = new Answers()
   const aborted = new Set<string>()
   for (let i = 0; i < 200 || engine.hasWork; i++) {

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { openCheckpoint, Tokenizer } from '@slipway/checkpoint'
 import { miniModelDirectory } from '@slipway/mini'
-import { f16ToF32, quantizeGroups, referenceDevice } from '@slipway/tensor'
+import { f16ToF32, quantizeGroups, referenceDevice, type KvDtype } from '@slipway/tensor'
 import { describe, expect, test } from 'vitest'
 import { loadModel } from './load.ts'
 import { TestSession } from './testing/session.ts'
@@ -16,13 +16,14 @@ const texts = [
 interface Settings {
   readonly quantization?: Quantization
   readonly headQuantization?: Quantization
+  readonly kvDtype?: KvDtype
 }
 
 /** The next-token distributions after every token of the texts. */
 async function distributions(
   directory: string,
   ids: readonly number[][],
-  settings: Settings = {},
+  { kvDtype = 'f32', ...settings }: Settings = {},
 ): Promise<Float64Array[]> {
   const device = referenceDevice()
   const checkpoint = await openCheckpoint(directory)
@@ -31,7 +32,7 @@ async function distributions(
   const { vocabSize } = model.config
   const rows: Float64Array[] = []
   for (const text of ids) {
-    const logits = await new TestSession(device, model, text.length).run(text)
+    const logits = await new TestSession(device, model, text.length, kvDtype).run(text)
     for (let r = 0; r < text.length; r++) rows.push(softmax(logits.subarray(r * vocabSize, (r + 1) * vocabSize)))
   }
   return rows
@@ -50,7 +51,7 @@ function meanDivergence(exact: readonly Float64Array[], rounded: readonly Float6
   return sums.reduce((a, b) => a + b, 0) / sums.length
 }
 
-describe('what quantising costs: KL divergence of the next token from float weights', () => {
+describe('what quantising costs: KL divergence of the next token from float weights and caches', () => {
   const fixture = (name: string): string => fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url))
   const drawn = async (): Promise<number[][]> => [Array.from({ length: 40 }, (_, i) => (i * 37) % 150)]
   // a mixture also loses where rounding changes the choice of experts
@@ -59,6 +60,8 @@ describe('what quantising costs: KL divergence of the next token from float weig
     [{ quantization: 'wint4' }, 0.1, 1, 3],
     [{ headQuantization: 'wint8' }, 0.001, 0.01, 0.01],
     [{ quantization: 'wint4', headQuantization: 'wint4' }, 0.2, 2, 4],
+    [{ kvDtype: 'bf16' }, 0.001, 0.01, 0.01],
+    [{ kvDtype: 'i8' }, 0.001, 0.005, 0.01],
   ]
   // random weights have no slack at all: every rounding shows
   const models: [string, string, () => Promise<number[][]>, number][] = [
