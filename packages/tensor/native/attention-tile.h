@@ -19,16 +19,25 @@ struct Lanes {
 // out[m][c] continues with the chain of a[m][i] * b[i][c] over i ascending, or starts it at zero when `fresh`.
 template <int M, int C, class T>
 SLIPWAY_INLINE void multiplyLanes(const float* a, int64_t aStride, const T* b, const T* second, int64_t bStep,
-                                  int64_t count, float* out, int64_t outStride, bool fresh, const T* ahead,
+                                  int64_t count, float* out, int64_t outStride, bool fresh, const T* const* aheads,
                                   int64_t aheadStep) {
+  const T *ahead = aheads[0], *aheadSecond = C == 2 ? aheads[1] : ahead;
   V acc[M][C];
   SLIPWAY_UNROLL
   for (int m = 0; m < M; m++) {
     SLIPWAY_UNROLL
     for (int c = 0; c < C; c++) acc[m][c] = fresh ? zero() : load(out + m * outStride + c * kLanes);
   }
-  for (int64_t i = 0; i < count; i++, b += bStep, second += bStep, ahead += aheadStep) {
-    __builtin_prefetch(ahead);
+  for (int64_t i = 0; i < count; i++, b += bStep, second += bStep) {
+    // widened operands are in the first-level cache
+    if constexpr (sizeof(T) < 4) {
+      __builtin_prefetch(ahead);
+      ahead += aheadStep;
+      if constexpr (C == 2) {
+        __builtin_prefetch(aheadSecond);
+        aheadSecond += aheadStep;
+      }
+    }
     V lanes[C];
     lanes[0] = load(b);
     if constexpr (C == 2) lanes[1] = load(second);
@@ -55,10 +64,10 @@ void multiplyRows(int64_t rows, const float* a, int64_t aStride, const Lanes<T>&
   }
   constexpr int C = M <= 2 ? kVectorsOfTwoRows : kTileVectors;
   if (C == 2 && b.vectors == 2)
-    return multiplyLanes<M, C, T>(a, aStride, b.at[0], b.at[1], b.step, count, out, outStride, fresh, b.ahead[0],
+    return multiplyLanes<M, C, T>(a, aStride, b.at[0], b.at[1], b.step, count, out, outStride, fresh, b.ahead,
                                   b.aheadStep);
   for (int c = 0; c < b.vectors; c++)
-    multiplyLanes<M, 1, T>(a, aStride, b.at[c], b.at[c], b.step, count, out + c * kLanes, outStride, fresh, b.ahead[c],
+    multiplyLanes<M, 1, T>(a, aStride, b.at[c], b.at[c], b.step, count, out + c * kLanes, outStride, fresh, b.ahead + c,
                            b.aheadStep);
 }
 

@@ -14,6 +14,8 @@ constexpr int64_t kMaxQueries = 128;
 // Up to so many queries read keys and values where they lie.
 constexpr int64_t kFewQueries = 2 * kTileRows;
 
+constexpr int64_t kLine = 64;  // bytes that memory is asked for at once
+
 struct Range {
   int64_t begin, end;
 };
@@ -46,10 +48,6 @@ struct Block {
   Range keys(const Job& job, int64_t segment) const {
     return {job.visible(position, segment).begin, job.visible(position + rows - 1, segment).end};
   }
-  int64_t slot(const Job& job, int64_t key) const {
-    int64_t block = rowOf<const int32_t>(job.tables, sequence)[key / job.blockSize];
-    return block * job.blockSize + key % job.blockSize;
-  }
 };
 
 // Running softmax of some queries.
@@ -60,6 +58,7 @@ struct Sums {
 // Scratch of one thread.
 struct Work {
   float *queries, *scores, *panel, *keyScales, *valueScales;
+  int32_t* slots;    // of the keys of a segment that the block sees
   Sums part, whole;  // of one segment, of all so far
 };
 
@@ -67,15 +66,15 @@ static inline bool carve(const Job& job, int64_t rows, Context& context, Work* w
   int64_t queries = rows * job.group, states = (queries + kLanes - 1) / kLanes * kLanes;
   int64_t keyPanel = 2 * job.width * kLanes, valuePanel = kTileVectors * kSegment * kLanes;
   int64_t sizes[] = {queries * job.padded, queries * kSegment, keyPanel > valuePanel ? keyPanel : valuePanel,
-                     kSegment, kSegment, queries * job.padded, queries * job.padded, states, states, states, states};
+                     kSegment, kSegment, kSegment, queries * job.padded, queries * job.padded, states, states, states, states};
   float** places[] = {&work->queries, &work->scores, &work->panel, &work->keyScales, &work->valueScales,
-                      &work->part.sums, &work->whole.sums, &work->part.highest, &work->part.total,
+                      (float**)&work->slots, &work->part.sums, &work->whole.sums, &work->part.highest, &work->part.total,
                       &work->whole.highest, &work->whole.total};
   size_t total = 0;
   for (int64_t size : sizes) total += (size_t)size;
   float* at = (float*)context.scratch(total * sizeof(float));
   if (!at) return false;
-  for (int i = 0; i < 11; at += sizes[i++]) *places[i] = at;
+  for (int i = 0; i < 12; at += sizes[i++]) *places[i] = at;
   return true;
 }
 
@@ -87,48 +86,66 @@ static inline void loadQueries(const Job& job, const Work& work, const Block& bl
            rowOf<const float>(job.q, block.row + r) + kvHead * job.group * job.width, bytes);
 }
 
-// Scales of the keys [begin, end), each at its place in the segment.
-static inline void loadScales(const Job& job, const Tensor& scales, const Block& block, int64_t kvHead, int64_t start,
-                              Range keys, float* to) {
-  for (int64_t j = keys.begin; j < keys.end; j++)
-    to[j] = *columnsOf<const float>(scales, block.slot(job, start + j), kvHead).at;
+static inline void loadSlots(const Job& job, const Work& work, const Block& block, int64_t start, Range keys) {
+  const int32_t* table = rowOf<const int32_t>(job.tables, block.sequence);
+  // whole vectors of keys, since tiles are found by their first one; a tile lies within a block
+  keys.begin = keys.begin / kLanes * kLanes;
+  int64_t at = (start + keys.begin) / job.blockSize, offset = (start + keys.begin) % job.blockSize;
+  for (int64_t j = keys.begin; j < keys.end; at++, offset = 0) {
+    int32_t slot = (int32_t)(table[at] * job.blockSize + offset);
+    for (; offset < job.blockSize && j < keys.end; offset++) work.slots[j++] = slot++;
+  }
+}
+
+// Scales of keys, each at its place in the segment.
+static inline void loadScales(const Work& work, const Tensor& scales, int64_t kvHead, Range keys, float* to) {
+  if (scales.layout == Layout::kKeyTiles) {
+    for (int64_t j = keys.begin / kLanes * kLanes; j < keys.end; j += kLanes)
+      store(to + j, load(columnsOf<const float>(scales, work.slots[j], kvHead).at));
+    return;
+  }
+  for (int64_t j = keys.begin; j < keys.end; j++) to[j] = rowOf<const float>(scales, work.slots[j])[kvHead];
 }
 
 // Keys [begin, end) of a vector of 16 as [width][16]; lanes of other keys are zeros or anything that was stored.
 template <class T>
-void widenKeys(const Job& job, const Block& block, int64_t column, int64_t start, Range keys, int64_t first, float* to) {
+void widenKeys(const Job& job, const Work& work, int64_t column, Range keys, int64_t first, float* to) {
   if (job.keys.layout == Layout::kKeyTiles) {
-    const T* from = columnsOf<const T>(job.keys, block.slot(job, start + first), column).at;
+    const T* from = columnsOf<const T>(job.keys, work.slots[first], column).at;
     for (int64_t i = 0; i < job.width * kLanes; i += kLanes) store(to + i, load(from + i));
     return;
   }
   for (int64_t j = 0; j < kLanes; j++) {
     bool used = first + j >= keys.begin && first + j < keys.end;
-    const T* from = used ? rowOf<const T>(job.keys, block.slot(job, start + first + j)) + column : nullptr;
+    const T* from = used ? rowOf<const T>(job.keys, work.slots[first + j]) + column : nullptr;
     for (int64_t c = 0; c < job.width; c++) to[c * kLanes + j] = used ? widen(from[c]) : 0.0f;
   }
 }
 
 // scores[q][j] = chain over the columns of query q and key j, for whole vectors of keys that reach into `keys`.
 template <class T>
-void scoreKeys(const Job& job, const Work& work, const Block& block, int64_t kvHead, int64_t start, Range keys, bool direct) {
+void scoreKeys(const Job& job, const Work& work, const Block& block, int64_t kvHead, Range keys, bool direct) {
   int64_t column = kvHead * job.width, queries = block.rows * job.group;
-  auto tile = [&](int64_t key) { return columnsOf<const T>(job.keys, block.slot(job, start + key), column).at; };
+  auto tile = [&](int64_t key) { return columnsOf<const T>(job.keys, work.slots[key], column).at; };
   for (int64_t first = keys.begin / kLanes * kLanes; first < keys.end; first += 2 * kLanes) {
     int vectors = first + kLanes < keys.end ? 2 : 1;
     float* scores = work.scores + first;
     if (direct) {
       Lanes<T> b{{tile(first), vectors == 2 ? tile(first + kLanes) : nullptr}, vectors, kLanes, {}, kLanes};
+      // the next keys, or after the last ones the first values
+      bool last = first + 2 * kLanes >= keys.end;
+      const T* values = rowOf<const T>(job.values, work.slots[keys.begin]) + column;
       for (int i = 0; i < 2; i++) {
         int64_t next = first + (2 + i) * kLanes;
-        b.ahead[i] = next < keys.end ? tile(next) : b.at[0];
+        b.ahead[i] = last ? values + i * (kLine / (int64_t)sizeof(T)) : next < keys.end ? tile(next) : b.at[0];
       }
+      if (last) b.aheadStep = job.values.stride;
       multiplyAll(queries, work.queries, job.width, b, job.width, scores, kSegment, true);
       continue;
     }
     float* second = work.panel + job.width * kLanes;
-    widenKeys<T>(job, block, column, start, keys, first, work.panel);
-    if (vectors == 2) widenKeys<T>(job, block, column, start, keys, first + kLanes, second);
+    widenKeys<T>(job, work, column, keys, first, work.panel);
+    if (vectors == 2) widenKeys<T>(job, work, column, keys, first + kLanes, second);
     Lanes<float> b{{work.panel, second}, vectors, kLanes, {work.panel, second}, kLanes};
     multiplyAll(queries, work.queries, job.width, b, job.width, scores, kSegment, true);
   }
@@ -143,12 +160,16 @@ static inline void softmax(const Job& job, const Work& work, int64_t query, Rang
   for (int64_t c = first; c < keys.end; c += kLanes) {
     V score = load(scores + c);
     if (scaled) score = mul(score, load(work.keyScales + c));
-    store(scores + c, mul(score, scale));
+    score = mul(score, scale);
+    store(scores + c, score);
+    if (c < keys.begin || c + kLanes > keys.end) {
+      // slots that the query does not see may hold anything
+      for (int64_t j = c; j < c + kLanes; j++)
+        if (j < keys.begin || j >= keys.end) scores[j] = -INFINITY;
+      score = load(scores + c);
+    }
+    highest = max(score, highest);
   }
-  // slots that the query does not see may hold anything
-  for (int64_t j = first; j < keys.begin; j++) scores[j] = -INFINITY;
-  for (int64_t j = keys.end; j % kLanes; j++) scores[j] = -INFINITY;
-  for (int64_t c = first; c < keys.end; c += kLanes) highest = max(load(scores + c), highest);
   work.part.highest[query] = maxLane(highest);
   V shift = set1(work.part.highest[query]);
   for (int64_t c = first; c < keys.end; c += kLanes) {
@@ -179,6 +200,15 @@ SLIPWAY_INLINE void forEachRange(const Job& job, const Block& block, int64_t seg
 template <class T>
 void weighValues(const Job& job, const Work& work, const Block& block, int64_t kvHead, int64_t segment, Range keys, bool direct) {
   int64_t column = kvHead * job.width, queries = block.rows * job.group, start = segment * kSegment;
+  const T* nextKeys[2] = {};
+  if (direct && segment < block.lastSegment()) {
+    const int32_t* table = rowOf<const int32_t>(job.tables, block.sequence);
+    for (int i = 0; i < 2; i++) {
+      int64_t key = start + kSegment + i * kLanes, slot = table[key / job.blockSize] * job.blockSize + key % job.blockSize;
+      if (i == 0 || key < block.position + block.rows) nextKeys[i] = columnsOf<const T>(job.keys, slot, column).at;
+      else nextKeys[i] = nextKeys[0];
+    }
+  }
   int64_t tiles = (queries + kTileRows - 1) / kTileRows, stride = job.values.stride;
   for (int64_t i = 0; i < queries * job.padded; i += kLanes) store(work.part.sums + i, zero());
 
@@ -187,11 +217,14 @@ void weighValues(const Job& job, const Work& work, const Block& block, int64_t k
       for (Range run = seen; run.begin < seen.end; run.begin = run.end) {
         int64_t left = job.blockSize - (start + run.begin) % job.blockSize;
         run.end = run.begin + left < seen.end ? run.begin + left : seen.end;
-        const T* values = rowOf<const T>(job.values, block.slot(job, start + run.begin)) + column;
-        const T* next = run.end < seen.end ? rowOf<const T>(job.values, block.slot(job, start + run.end)) + column : values;
+        const T* values = rowOf<const T>(job.values, work.slots[run.begin]) + column;
+        bool last = run.end == seen.end;
+        const T* next = last ? values : rowOf<const T>(job.values, work.slots[run.end]) + column;
         for (int64_t c = 0; c < job.width; c += 2 * kLanes) {
           int vectors = c + kLanes < job.width ? 2 : 1;
           Lanes<T> b{{values + c, values + c + kLanes}, vectors, stride, {next + c, next + c + kLanes}, stride};
+          // after the last values the first keys of the next segment
+          if (last && c == 0 && nextKeys[0]) b.ahead[0] = nextKeys[0], b.ahead[1] = nextKeys[1], b.aheadStep = kLanes;
           multiplyAll(last - first, work.scores + first * kSegment + run.begin, kSegment, b, run.end - run.begin,
                       work.part.sums + first * job.padded + c, job.padded, false);
         }
@@ -202,7 +235,7 @@ void weighValues(const Job& job, const Work& work, const Block& block, int64_t k
   for (int64_t c = 0; c < job.width; c += kTileVectors * kLanes) {
     int vectors = kTileVectors == 2 && c + kLanes < job.width ? 2 : 1;
     for (int64_t j = keys.begin; j < keys.end; j++) {
-      const T* from = rowOf<const T>(job.values, block.slot(job, start + j)) + column + c;
+      const T* from = rowOf<const T>(job.values, work.slots[j]) + column + c;
       for (int v = 0; v < vectors; v++)
         store(work.panel + (v * kSegment + j) * kLanes, loadPartial(from + v * kLanes, job.width - c - v * kLanes));
     }
@@ -222,13 +255,14 @@ void weighValues(const Job& job, const Work& work, const Block& block, int64_t k
 template <class T>
 void attendSegment(const Job& job, const Work& work, const Block& block, int64_t kvHead, int64_t segment) {
   Range keys = block.keys(job, segment);
-  int64_t start = segment * kSegment, queries = block.rows * job.group;
+  int64_t queries = block.rows * job.group;
   bool direct = job.keys.layout == Layout::kKeyTiles && job.width % kLanes == 0 && queries <= kFewQueries;
+  loadSlots(job, work, block, segment * kSegment, keys);
   if (job.keyScales.data) {
-    loadScales(job, job.keyScales, block, kvHead, start, keys, work.keyScales);
-    loadScales(job, job.valueScales, block, kvHead, start, keys, work.valueScales);
+    loadScales(work, job.keyScales, kvHead, keys, work.keyScales);
+    loadScales(work, job.valueScales, kvHead, keys, work.valueScales);
   }
-  scoreKeys<T>(job, work, block, kvHead, start, keys, direct);
+  scoreKeys<T>(job, work, block, kvHead, keys, direct);
   for (int64_t q = 0; q < queries; q++) {
     Range seen = job.visible(block.position + q / job.group, segment);
     if (seen.begin < seen.end) softmax(job, work, q, seen);
