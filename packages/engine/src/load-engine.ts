@@ -34,7 +34,7 @@ export interface PlacedModel {
   readonly device: Device
   readonly model: LanguageModel
   readonly dtype: FloatType
-  readonly kvDtype: FloatType
+  readonly kvDtype: KvDtype
   readonly fromPackedCache: boolean
 }
 

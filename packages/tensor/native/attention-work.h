@@ -218,13 +218,13 @@ void weighValues(const Job& job, const Work& work, const Block& block, int64_t k
         int64_t left = job.blockSize - (start + run.begin) % job.blockSize;
         run.end = run.begin + left < seen.end ? run.begin + left : seen.end;
         const T* values = rowOf<const T>(job.values, work.slots[run.begin]) + column;
-        bool last = run.end == seen.end;
-        const T* next = last ? values : rowOf<const T>(job.values, work.slots[run.end]) + column;
+        bool lastRun = run.end == seen.end;
+        const T* next = lastRun ? values : rowOf<const T>(job.values, work.slots[run.end]) + column;
         for (int64_t c = 0; c < job.width; c += 2 * kLanes) {
           int vectors = c + kLanes < job.width ? 2 : 1;
           Lanes<T> b{{values + c, values + c + kLanes}, vectors, stride, {next + c, next + c + kLanes}, stride};
           // after the last values the first keys of the next segment
-          if (last && c == 0 && nextKeys[0]) b.ahead[0] = nextKeys[0], b.ahead[1] = nextKeys[1], b.aheadStep = kLanes;
+          if (lastRun && c == 0 && nextKeys[0]) b.ahead[0] = nextKeys[0], b.ahead[1] = nextKeys[1], b.aheadStep = kLanes;
           multiplyAll(last - first, work.scores + first * kSegment + run.begin, kSegment, b, run.end - run.begin,
                       work.part.sums + first * job.padded + c, job.padded, false);
         }
