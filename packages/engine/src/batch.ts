@@ -1,10 +1,16 @@
 import type { GenerationEvent, RequestOutput } from './outputs.ts'
 import type { GenerationStream } from './generation-stream.ts'
+import type { SchedulingOptions } from './scheduling-options.ts'
 import { showProgress } from './progress.ts'
 
-export interface BatchOptions {
-  /** Aborting ends the requests; promises reject with the signal's reason. */
+/** What can be asked of one request beside its sampling. */
+export interface RequestOptions extends SchedulingOptions {
+  /** Aborting ends the request. */
   readonly signal?: AbortSignal
+}
+
+/** For all requests of a list; when they are aborted, promises reject with the signal's reason. */
+export interface BatchOptions extends RequestOptions {
   /** A bar on standard error; by default for long lists in a terminal. */
   readonly progress?: boolean
 }

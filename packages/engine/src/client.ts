@@ -70,6 +70,12 @@ export class EngineClient {
     this.#sinks.delete(requestId)
   }
 
+  /** Takes effect between two steps. */
+  resetPrefixCache(): void {
+    if (this.#failure) throw this.#failure
+    this.#send({ type: 'resetPrefixCache' })
+  }
+
   async stats(): Promise<EngineStats> {
     await this.ready
     if (this.#failure) throw this.#failure

@@ -12,6 +12,8 @@ export interface StepOutput {
   /** The new token; none when the sequence ended without one. */
   readonly tokenIds: readonly number[]
   readonly logprobs?: readonly RawLogprobs[]
+  /** With a sequence's first token: how many tokens of its prompt the prefix cache had. */
+  readonly numCachedTokens?: number
   readonly finish?: { readonly reason: FinishReason; readonly stopReason: number | null }
 }
 
@@ -24,6 +26,9 @@ export interface EngineStats {
   readonly totalBlocks: number
   readonly blockSize: number
   readonly numPreemptions: number
+  /** Tokens of requests when they first ran, and how many of these the prefix cache had. */
+  readonly numQueriedTokens: number
+  readonly numCachedTokens: number
   readonly numSteps: number
   readonly residentBytes: number
 }
@@ -31,13 +36,24 @@ export interface EngineStats {
 /** Requests in, tokens out. Single-threaded; lives in the worker. */
 export class Engine {
   readonly #scheduler: Scheduler
-  readonly #runner: Runner
+  readonly #runner: Pick<Runner, 'run'>
   readonly #pool: BlockPool
   readonly #eosIds: readonly number[]
+  readonly #clock: () => number
   readonly #requests = new Map<string, Sequence[]>()
+  /** Milliseconds of the clock at which requests with a timeout end. */
+  readonly #deadlines = new Map<string, number>()
   #numSteps = 0
 
-  constructor(parts: { scheduler: Scheduler; runner: Runner; pool: BlockPool; eosIds: readonly number[] }) {
+  /** `clock` counts milliseconds. */
+  constructor(parts: {
+    scheduler: Scheduler
+    runner: Pick<Runner, 'run'>
+    pool: BlockPool
+    eosIds: readonly number[]
+    clock?: () => number
+  }) {
+    this.#clock = parts.clock ?? (() => performance.now())
     this.#scheduler = parts.scheduler
     this.#runner = parts.runner
     this.#pool = parts.pool
@@ -52,16 +68,23 @@ export class Engine {
     const sequences = Array.from({ length: request.params.n }, (_, i) => new Sequence(request, i, this.#eosIds))
     this.#requests.set(request.requestId, sequences)
     for (const sequence of sequences) this.#scheduler.add(sequence)
+    const { timeout } = request.scheduling
+    if (timeout !== undefined) this.#deadlines.set(request.requestId, this.#clock() + timeout * 1000)
   }
 
   /** One step: schedule, run, post-process, collect. */
   async step(): Promise<StepOutput[]> {
+    const started = this.#clock()
+    const late = [...this.#deadlines].filter(([, deadline]) => deadline <= started)
+    const ended = late.flatMap(([requestId]) => this.abort(requestId, undefined, 'timeout'))
     const chunks = this.#scheduler.schedule()
+    if (chunks.length === 0) return ended
     const sampled = await this.#runner.run(chunks)
-    for (const { sequence, numTokens } of chunks) sequence.numComputed += numTokens
+    this.#scheduler.advance(chunks, this.#clock() - started)
     this.#numSteps++
     // a sequence may have been aborted while the device was computing
-    return sampled.filter(({ sequence }) => !sequence.finish).map((result) => this.#collect(result))
+    const outputs = sampled.filter(({ sequence }) => !sequence.finish).map((result) => this.#collect(result))
+    return [...ended, ...outputs]
   }
 
   #collect({ sequence, token, logprobs }: Sampled): StepOutput {
@@ -72,6 +95,7 @@ export class Engine {
       index: sequence.index,
       tokenIds: [token],
       ...(logprobs && { logprobs: [logprobs] }),
+      ...(sequence.numGenerated === 1 && { numCachedTokens: sequence.numCached ?? 0 }),
       ...(sequence.finish && { finish: sequence.finish }),
     }
   }
@@ -81,7 +105,10 @@ export class Engine {
     const { requestId } = sequence.request
     const left = this.#requests.get(requestId)!.filter((other) => other !== sequence)
     if (left.length > 0) this.#requests.set(requestId, left)
-    else this.#requests.delete(requestId)
+    else {
+      this.#requests.delete(requestId)
+      this.#deadlines.delete(requestId)
+    }
   }
 
   /** Ends a request's sequences, or the one with `index`, wherever they are; none of them costs another step. */
@@ -99,24 +126,31 @@ export class Engine {
     return [...this.#requests.keys()].flatMap((id) => this.abort(id, undefined, reason))
   }
 
+  /** Forgets all cached prefixes; requests under way go on with theirs. */
+  resetPrefixCache(): void {
+    this.#pool.reset()
+  }
+
   stats(): EngineStats {
-    const { running, waiting } = this.#scheduler
-    const { total, numFree, blockSize } = this.#pool
+    const { running, waiting, numPreemptions, numQueriedTokens, numCachedTokens } = this.#scheduler
+    const { total, numFree, numCached, numOwned, blockSize } = this.#pool
     return {
       running: running.length,
       waiting: waiting.length,
       freeBlocks: numFree,
-      cachedBlocks: 0,
-      ownedBlocks: running.reduce((sum, sequence) => sum + sequence.blocks.length, 0),
+      cachedBlocks: numCached,
+      ownedBlocks: numOwned,
       totalBlocks: total,
       blockSize,
-      numPreemptions: this.#scheduler.numPreemptions,
+      numPreemptions,
+      numQueriedTokens,
+      numCachedTokens,
       numSteps: this.#numSteps,
       residentBytes: process.memoryUsage.rss(),
     }
   }
 
-  /** Contract 4, checked whenever nothing is left to do: every block is back. */
+  /** Contract 4, checked whenever nothing is left to do: every block is free or cached. */
   checkIdle(): void {
     this.#pool.check([])
     if (this.#requests.size > 0) throw new SlipwayError('internal', `${this.#requests.size} requests left without work`)

@@ -19,6 +19,7 @@ export class GenerationStream implements AsyncIterable<GenerationEvent> {
   #wake: (() => void) | undefined
   #error: SlipwayError | undefined
   #isDone = false
+  #cachedTokens = 0
   #isRead = false
 
   constructor(client: EngineClient, tokenizer: Tokenizer, request: EngineRequest, signal?: AbortSignal) {
@@ -47,7 +48,7 @@ export class GenerationStream implements AsyncIterable<GenerationEvent> {
 
   get usage(): Usage {
     const completionTokens = this.#processors.reduce((sum, { numTokens }) => sum + numTokens, 0)
-    return { promptTokens: this.promptTokenIds.length, completionTokens }
+    return { promptTokens: this.promptTokenIds.length, completionTokens, cachedTokens: this.#cachedTokens }
   }
 
   /** Ends what is not yet finished. Safe to call at any time, any number of times. */
@@ -62,6 +63,8 @@ export class GenerationStream implements AsyncIterable<GenerationEvent> {
     const processor = this.#processors[output.index]
     // the engine may have been a step ahead of a stop string or an abort
     if (this.#isDone || !processor || processor.isFinished) return
+    // the prompt counts once, whatever its other completions found
+    if (output.index === 0) this.#cachedTokens = output.numCachedTokens ?? this.#cachedTokens
     const { events, stopped } = processor.push(output)
     this.#queue.push(...events)
     if (stopped) this.#client.abort(this.requestId, output.index)

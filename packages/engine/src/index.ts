@@ -1,5 +1,5 @@
 export { LLM, type ChatOptions, type LLMOptions, type Prompt } from './llm.ts'
-export type { BatchOptions, IndexedEvent } from './batch.ts'
+export type { BatchOptions, IndexedEvent, RequestOptions } from './batch.ts'
 export { GenerationStream } from './generation-stream.ts'
 export type {
   ChosenLogprob,
@@ -11,6 +11,7 @@ export type {
   Usage,
 } from './outputs.ts'
 export { resolveParams, type ResolvedParams, type SamplingParams } from './sampling-params.ts'
+export { resolveScheduling, type SchedulingOptions } from './scheduling-options.ts'
 export { diskBytes, memoryBytes } from './sizes.ts'
 export { engineOptionsSchema, parseOptions, resolveEngineOptions, type EngineOptions } from './options.ts'
 export { profileModel, type ModelProfile, type ProfileOptions } from './profile-model.ts'

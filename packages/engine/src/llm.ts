@@ -12,12 +12,13 @@ import { SlipwayError } from '@slipway/tensor'
 import { EngineClient } from './client.ts'
 import type { EngineStats } from './engine.ts'
 import { GenerationStream } from './generation-stream.ts'
-import { runAll, streamAll, type BatchOptions, type IndexedEvent } from './batch.ts'
+import { runAll, streamAll, type BatchOptions, type IndexedEvent, type RequestOptions } from './batch.ts'
 import { locateModel, type ModelSource } from './locate-model.ts'
 import { resolveEngineOptions, type EngineOptions, type ResolvedEngineOptions } from './options.ts'
 import type { RequestOutput } from './outputs.ts'
 import type { LoadProgress, ModelInfo } from './protocol.ts'
 import { resolveParams, type SamplingParams } from './sampling-params.ts'
+import { resolveScheduling } from './scheduling-options.ts'
 
 /** Text, or token ids. */
 export type Prompt = string | readonly number[]
@@ -150,11 +151,12 @@ export class LLM {
   submit(
     prompt: Prompt,
     params: SamplingParams = {},
-    options: { readonly signal?: AbortSignal; readonly requestId?: string } = {},
+    options: RequestOptions & { readonly requestId?: string } = {},
   ): GenerationStream {
     const { info, tokenizer, defaultParams } = this.#parts
     const client = this.#client!
     const given = Object.fromEntries(Object.entries(params).filter(([, value]) => value !== undefined))
+    const scheduling = resolveScheduling(options)
     const resolved = resolveParams({ ...defaultParams, ...given }, info)
     const promptTokenIds = typeof prompt === 'string' ? tokenizer.encode(prompt) : checkIds(prompt, info.vocabSize)
     const room = info.maxModelLen - promptTokenIds.length
@@ -182,6 +184,7 @@ export class LLM {
         seed: resolved.seed ?? randomInt(2 ** 47),
         maxTokens: Math.min(resolved.maxTokens ?? room, room),
       },
+      scheduling,
     }
     return new GenerationStream(client, tokenizer, request, options.signal)
   }
@@ -200,8 +203,7 @@ export class LLM {
     params: SamplingParams = {},
     options: BatchOptions & { readonly stream?: boolean } = {},
   ): GenerationStream | AsyncIterable<IndexedEvent> | Promise<RequestOutput | RequestOutput[]> {
-    const { signal } = options
-    const submit = (prompt: Prompt): GenerationStream => this.submit(prompt, params, signal ? { signal } : {})
+    const submit = (prompt: Prompt): GenerationStream => this.submit(prompt, params, options)
     if (options.stream) return isOne(prompts) ? submit(prompts) : streamAll(prompts, submit, this.#width)
     return isOne(prompts)
       ? runAll([prompts], submit, 1, options).then(([output]) => output!)
@@ -247,6 +249,12 @@ export class LLM {
   /** Requests of a long list kept under way at once: enough to fill every step. */
   get #width(): number {
     return Math.min(2 * this.#options.maxNumSeqs, this.#options.maxWaitingRequests)
+  }
+
+  /** Forgets all cached prefixes, before the next step; requests under way go on. */
+  async resetPrefixCache(): Promise<void> {
+    await this.ready
+    this.#client!.resetPrefixCache()
   }
 
   async stats(): Promise<EngineStats> {

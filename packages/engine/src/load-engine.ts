@@ -15,6 +15,7 @@ import { BlockPool } from './block-pool.ts'
 import { Engine } from './engine.ts'
 import type { ResolvedEngineOptions } from './options.ts'
 import type { LoadProgress, ModelInfo, WorkerSetup } from './protocol.ts'
+import { PrefixCache } from './prefix-cache.ts'
 import { Runner } from './runner.ts'
 import { Scheduler } from './scheduler.ts'
 import { diskBytes, memoryBytes } from './sizes.ts'
@@ -73,7 +74,11 @@ export async function loadEngine(
   const placed = await placeModel(directory, options, onProgress)
   const { checkpoint, device, model, dtype, kvDtype, fromPackedCache } = placed
   const plan = planMemory(model, options, kvDtype)
-  const pool = new BlockPool(plan.numBlocks, options.blockSize)
+  const pool = new BlockPool(
+    plan.numBlocks,
+    options.blockSize,
+    options.prefixCaching ? new PrefixCache(options.blockSize) : undefined,
+  )
   const runner = new Runner(device, model, plan.numBlocks, options.blockSize, kvDtype)
   const eosIds = [...new Set([...checkpoint.config.eosTokenIds, ...checkpoint.generationConfig.eosTokenIds])]
   const engine = new Engine({ pool, runner, scheduler: new Scheduler(pool, options), eosIds })

@@ -3,6 +3,7 @@ import type { Device, KvDtype } from '@slipway/tensor'
 import { BlockPool } from './block-pool.ts'
 import { Runner, type Sampled } from './runner.ts'
 import { resolveParams } from './sampling-params.ts'
+import { resolveScheduling } from './scheduling-options.ts'
 import { Sequence } from './sequence.ts'
 
 /** A step in which every sequence gets `rows` tokens after the `context` that it has, and wants its next token. */
@@ -30,8 +31,8 @@ export function openStep(
   const chunks = Array.from({ length: sequences }, (_, s) => {
     // other tokens in every sequence, spread over the vocabulary
     const promptTokenIds = Array.from({ length }, (_, i) => ((s * length + i + 1) * 7919) % vocabSize)
-    const sequence = new Sequence({ requestId: String(s), promptTokenIds, params }, 0, [])
-    pool.grow(sequence.blocks, pool.blocksFor(length))
+    const sequence = new Sequence({ requestId: String(s), promptTokenIds, params, scheduling: resolveScheduling({}) }, 0, [])
+    pool.grow(sequence, pool.blocksFor(length))
     sequence.numComputed = context
     return { sequence, numTokens: rows }
   })

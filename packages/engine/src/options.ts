@@ -47,6 +47,17 @@ export const engineOptionsSchema = z.strictObject({
     .boolean()
     .default(false)
     .describe('keep every kernel thread on a core of its own, for machines that do nothing else (Linux)'),
+  prefixCaching: z
+    .boolean()
+    .default(true)
+    .describe('keep computed blocks, and find them again for texts that begin alike'),
+  stepBudgetMs: z
+    .number()
+    .positive()
+    .optional()
+    .describe(
+      'estimated time of a step in which answers go on; default: less than twice what it takes without prompts',
+    ),
   maxWaitingRequests: count.default(1024).describe('requests that may queue before new ones are refused'),
 })
 

@@ -1,5 +1,5 @@
 /** Why a generation ended. Every request ends exactly once (HOUSE.md, contract 5). */
-export type FinishReason = 'stop' | 'length' | 'abort' | 'error'
+export type FinishReason = 'stop' | 'length' | 'abort' | 'timeout' | 'error'
 
 /** One token that could have been, or was, chosen. */
 export interface TokenLogprob {
@@ -20,6 +20,8 @@ export interface ChosenLogprob extends TokenLogprob {
 export interface Usage {
   readonly promptTokens: number
   readonly completionTokens: number
+  /** Tokens of the prompt that were not computed, because the prefix cache had them. */
+  readonly cachedTokens: number
 }
 
 /** What a stream carries. `index` tells the completions of one prompt apart when `n` > 1. */

@@ -10,8 +10,8 @@ test('a bar counts prompts and tokens per second on standard error', async () =>
     return true
   })
   const bar = (await showProgress(2, true))!
-  bar.advance({ promptTokens: 3, completionTokens: 50 })
-  bar.advance({ promptTokens: 3, completionTokens: 50 })
+  bar.advance({ promptTokens: 3, completionTokens: 50, cachedTokens: 0 })
+  bar.advance({ promptTokens: 3, completionTokens: 50, cachedTokens: 0 })
   bar.stop()
   expect(shown).toMatch(/2\/2 prompts \| \d+\.\d tokens\/s/)
 })

@@ -46,6 +46,7 @@ export type Command =
   | { readonly type: 'submit'; readonly request: EngineRequest }
   | { readonly type: 'abort'; readonly requestId: string; readonly index?: number }
   | { readonly type: 'stats'; readonly id: number }
+  | { readonly type: 'resetPrefixCache' }
   | { readonly type: 'close' }
 
 /** Worker to front. One `step` message carries all new tokens of a step. */

@@ -12,7 +12,7 @@ import {
   type Tensor,
 } from '@slipway/tensor'
 import { DecodeSteps } from './decode-steps.ts'
-import type { Chunk } from './scheduler.ts'
+import type { Chunk } from './step-plan.ts'
 import type { Sequence } from './sequence.ts'
 import { layOut, samplingOf, type StepLayout } from './step-layout.ts'
 

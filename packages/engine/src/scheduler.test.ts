@@ -1,20 +1,18 @@
 import { expect, test } from 'vitest'
 import { BlockPool } from './block-pool.ts'
-import { resolveParams } from './sampling-params.ts'
 import { Scheduler } from './scheduler.ts'
 import { Sequence } from './sequence.ts'
+import { requestOf } from './testing/kv-model.ts'
 
 function sequenceOf(id: string, promptLength: number, maxTokens: number): Sequence {
-  const params = resolveParams({ maxTokens, seed: 1 }, { vocabSize: 10, maxModelLen: 1000 })
-  const promptTokenIds = Array.from({ length: promptLength }, () => 1)
-  return new Sequence({ requestId: id, promptTokenIds, params: { ...params, seed: 1, maxTokens } }, 0, [])
+  return new Sequence(requestOf(id, promptLength, { maxTokens }), 0, [])
 }
 
 /** What the runner and the engine do after a step, with token 2 for every sequence that is due. */
 function advance(scheduler: Scheduler, chunks: ReturnType<Scheduler['schedule']>): Sequence[] {
   const finished: Sequence[] = []
-  for (const { sequence, numTokens } of chunks) {
-    sequence.numComputed += numTokens
+  scheduler.advance(chunks, 1)
+  for (const { sequence } of chunks) {
     if (sequence.numPending > 0) continue
     sequence.append(2)
     if (!sequence.finish) continue
@@ -32,7 +30,7 @@ test('decodes come before prompts, and prompts fill the rest of the budget', () 
   scheduler.add(long)
   scheduler.add(short)
   expect(scheduler.schedule()).toEqual([{ sequence: long, numTokens: 10 }])
-  long.numComputed += 10
+  scheduler.advance([{ sequence: long, numTokens: 10 }], 1)
   advance(scheduler, scheduler.schedule())
   const third = scheduler.schedule()
   expect(third).toEqual([
@@ -92,8 +90,8 @@ test('random traffic keeps the budget, the limits and every block', () => {
       if (alive.size > 0) expect(chunks.length).toBeGreaterThan(0)
       for (const { sequence, numTokens } of chunks)
         expect(sequence.blocks.length * blockSize).toBeGreaterThanOrEqual(sequence.numComputed + numTokens)
-      pool.check(scheduler.running.map((s) => s.blocks))
-      for (const sequence of scheduler.waiting) expect(sequence.blocks).toEqual([])
+      pool.check(scheduler.running)
+      expect([...scheduler.waiting].every(({ blocks }) => blocks.length === 0)).toBe(true)
       for (const sequence of advance(scheduler, chunks)) alive.delete(sequence)
     }
     expect(pool.numFree).toBe(pool.total)

@@ -1,92 +1,216 @@
 import type { BlockPool } from './block-pool.ts'
+import { FairQueue, ranks } from './fair-queue.ts'
 import type { Sequence } from './sequence.ts'
+import { StepCost, type StepWork } from './step-cost.ts'
+import { isDecoding, StepPlan, type Chunk } from './step-plan.ts'
 
 export interface SchedulerLimits {
   readonly maxNumSeqs: number
   readonly maxNumBatchedTokens: number
+  /** Estimated milliseconds of a step in which sequences decode; undefined: set by what decodes alone take. */
+  readonly stepBudgetMs?: number | undefined
 }
 
-/** `numTokens` pending tokens of a sequence, to be run in this step. */
-export interface Chunk {
-  readonly sequence: Sequence
-  readonly numTokens: number
-}
+/** Waiting sequences that one step looks at in vain. */
+const maxTries = 32
+
+/** So often others get blocks before a sequence that waits for some; then it is first. */
+const maxOvertaken = 32
 
 /**
- * Decides what each step computes. Sequences that decode come first, so that a long prompt cannot stall them; prompts
- * fill the rest of the token budget in chunks, in order of arrival. When blocks run out, the youngest running sequence
- * gives its blocks back and is computed again later (preemption by recompute), which changes no bit of its answer.
- * The pool holds at least one sequence of full length, so the oldest one always gets on.
+ * Decides what each step computes. Sequences that decode come first; prompts fill the rest of the step, in tokens and
+ * estimated time, in the order of the `FairQueue`, whether they run already or are yet to be admitted. One that finds no
+ * slot or no blocks takes them from a sequence of a higher priority number, or from a user who runs at least two more
+ * (preemption by recompute: no bit of the answer changes, and the prefix cache mostly knows what was computed).
+ *
+ * Within a priority nobody starves: a running sequence takes blocks only from those that rank behind it, so the first of
+ * all always gets on, and the pool holds at least one sequence of full length.
  */
 export class Scheduler {
-  readonly waiting: Sequence[] = []
-  /** In order of admission: the last one is preempted first. */
+  readonly waiting = new FairQueue()
+  /** In order of rank. */
   readonly running: Sequence[] = []
   readonly #pool: BlockPool
   readonly #limits: SchedulerLimits
+  readonly #cost: StepCost
+  #work: StepWork | undefined
   numPreemptions = 0
+  /** Tokens of the sequences admitted so far, and how many of these were cached. */
+  numQueriedTokens = 0
+  numCachedTokens = 0
 
-  constructor(pool: BlockPool, limits: SchedulerLimits) {
+  constructor(pool: BlockPool, limits: SchedulerLimits, cost = new StepCost()) {
     this.#pool = pool
     this.#limits = limits
+    this.#cost = cost
   }
 
   add(sequence: Sequence): void {
-    this.waiting.push(sequence)
+    this.waiting.enter(sequence)
   }
 
+  /** Chunks of the next step, with blocks for them; once they have run, `advance` must be told. */
   schedule(): Chunk[] {
-    const chunks = new Map<Sequence, number>()
-    let budget = this.#limits.maxNumBatchedTokens
-    const decodesFirst = [...this.running].sort((a, b) => Number(a.numPending > 1) - Number(b.numPending > 1))
-    for (const sequence of decodesFirst) {
-      const numTokens = Math.min(sequence.numPending, budget)
-      if (numTokens === 0 || !this.running.includes(sequence)) continue
-      if (!this.#reserve(sequence, numTokens, chunks)) continue
-      chunks.set(sequence, numTokens)
-      budget -= numTokens
-    }
-    while (budget > 0 && this.running.length < this.#limits.maxNumSeqs) {
-      const sequence = this.waiting[0]
-      // room for all it has so far: a prompt is not admitted only to be preempted in its middle
-      if (!sequence || this.#pool.blocksFor(sequence.tokens.length) > this.#pool.numFree) break
-      this.waiting.shift()
-      this.running.push(sequence)
-      const numTokens = Math.min(sequence.numPending, budget)
-      this.#pool.grow(sequence.blocks, this.#pool.blocksFor(numTokens))
-      chunks.set(sequence, numTokens)
-      budget -= numTokens
-    }
-    return Array.from(chunks, ([sequence, numTokens]) => ({ sequence, numTokens }))
+    const plan = new StepPlan(this.#limits.maxNumBatchedTokens, this.#cost, this.#limits.stepBudgetMs)
+    for (const sequence of this.running.filter(isDecoding))
+      if (this.running.includes(sequence) && this.#reserve(sequence, plan)) this.#plan(sequence, 1, plan)
+    this.#planPrompts(plan)
+    this.#work = plan.work
+    return plan.chunks
   }
 
-  /** Gets the blocks for `numTokens` more, preempting from the young end; false if the sequence itself had to go. */
-  #reserve(sequence: Sequence, numTokens: number, chunks: Map<Sequence, number>): boolean {
-    const count = this.#pool.blocksFor(sequence.numComputed + numTokens)
-    while (count - sequence.blocks.length > this.#pool.numFree) {
-      const victim = this.running.at(-1)!
-      this.#preempt(victim)
-      chunks.delete(victim)
+  #planPrompts(plan: StepPlan): void {
+    const withoutBlocks: Sequence[] = []
+    const usersWithoutSlot = new Set<string>()
+    const isOut = (s: Sequence): boolean => plan.hasPassed(s) || usersWithoutSlot.has(s.user)
+    const admits = (): boolean =>
+      plan.numPassed < maxTries && !withoutBlocks.some(({ numOvertaken }) => numOvertaken >= maxOvertaken)
+    for (;;) {
+      const started = this.#firstStarted(plan)
+      const next = admits() ? this.waiting.first(isOut) : undefined
+      if (next && !(started && this.waiting.compare(started, next) < 0)) {
+        const outcome = this.#admit(next, plan)
+        if (outcome === 'step is full') return
+        if (outcome === 'no slot') usersWithoutSlot.add(next.user)
+        else if (outcome === 'admitted') for (const sequence of withoutBlocks) sequence.numOvertaken++
+        else plan.pass(next)
+        if (outcome === 'no blocks') withoutBlocks.push(next)
+      } else if (started) {
+        const numTokens = plan.room(started.numComputed, started.numPending)
+        if (numTokens === 0) return
+        this.#plan(started, numTokens, plan)
+      } else return
+    }
+  }
+
+  /** The running sequence whose prompt is to be computed next. */
+  #firstStarted(plan: StepPlan): Sequence | undefined {
+    const started = this.running.filter((sequence) => !plan.has(sequence) && !isDecoding(sequence))
+    return started.sort((a, b) => this.waiting.compare(a, b))[0]
+  }
+
+  #plan(sequence: Sequence, numTokens: number, plan: StepPlan): void {
+    plan.add(sequence, numTokens)
+    this.waiting.charge(sequence, numTokens)
+  }
+
+  /** Moves a waiting sequence among the running ones, with blocks for all tokens it has so far. */
+  #admit(sequence: Sequence, plan: StepPlan): 'admitted' | 'step is full' | 'no slot' | 'no blocks' | 'in the making' {
+    if (!this.#victims(sequence, 0)) return 'no slot'
+    const { tokens } = sequence
+    const matched = this.#pool.match(sequence)
+    if (this.#isInTheMaking(sequence, matched.length)) return 'in the making'
+    const numCached = matched.length * this.#pool.blockSize
+    const numTokens = plan.room(numCached, tokens.length - numCached)
+    if (numTokens === 0) return 'step is full'
+    this.#pool.share(sequence, matched)
+    const count = this.#pool.blocksFor(tokens.length)
+    const victims = this.#victims(sequence, count - matched.length - this.#pool.numAvailable)
+    if (!victims) {
+      this.#pool.release(sequence)
+      return 'no blocks'
+    }
+    for (const victim of victims) this.#preempt(victim, plan)
+    this.#pool.grow(sequence, count)
+    this.waiting.remove(sequence)
+    this.running.splice(this.running.findLastIndex((other) => ranks(other, sequence) < 0) + 1, 0, sequence)
+    sequence.numOvertaken = 0
+    if (sequence.numCached === undefined) {
+      sequence.numCached = numCached
+      this.numQueriedTokens += tokens.length
+      this.numCachedTokens += numCached
+    }
+    this.#plan(sequence, numTokens, plan)
+    return 'admitted'
+  }
+
+  /** Whether a sequence that goes first is about to fill the `i`-th block with this sequence's tokens: better wait. */
+  #isInTheMaking(sequence: Sequence, i: number): boolean {
+    const end = (i + 1) * this.#pool.blockSize
+    if (end >= sequence.tokens.length) return false
+    const key = this.#pool.keysOf(sequence, i + 1)[i]
+    if (key === undefined) return false
+    return this.running.some(
+      (other) =>
+        other.numComputed < end &&
+        other.tokens.length >= end &&
+        this.#pool.keysOf(other, i + 1)[i] === key &&
+        this.waiting.compare(other, sequence) < 0,
+    )
+  }
+
+  /** Gets the block for a decoded token, from sequences that rank behind; false if it had to give way itself. */
+  #reserve(sequence: Sequence, plan: StepPlan): boolean {
+    const count = this.#pool.blocksFor(sequence.numComputed + 1)
+    while (count - sequence.blocks.length > this.#pool.numAvailable) {
+      const behind = this.running.filter((other) => ranks(sequence, other) < 0)
+      const victim = worst(behind, numRunningByUser(this.running)) ?? sequence
+      this.#preempt(victim, plan)
       if (victim === sequence) return false
     }
-    this.#pool.grow(sequence.blocks, count)
+    this.#pool.grow(sequence, count)
     return true
   }
 
-  #preempt(victim: Sequence): void {
+  /**
+   * Running sequences that have to give way so that there is a slot and `missing` more blocks for a waiting one; none if
+   * there are anyway, undefined if nobody has to.
+   */
+  #victims(sequence: Sequence, missing: number): Sequence[] | undefined {
+    const left = new Set(this.running)
+    const numRunning = numRunningByUser(left)
+    const own = numRunning.get(sequence.user) ?? 0
+    const mustYield = ({ user, priority }: Sequence): boolean =>
+      priority > sequence.priority ||
+      (priority === sequence.priority && user !== sequence.user && numRunning.get(user)! >= own + 2)
+    for (let gained = 0; left.size >= this.#limits.maxNumSeqs || gained < missing;) {
+      const victim = worst([...left].filter(mustYield), numRunning)
+      if (!victim) return undefined
+      left.delete(victim)
+      numRunning.set(victim.user, numRunning.get(victim.user)! - 1)
+      gained += this.#pool.numSole(victim)
+    }
+    return this.running.filter((other) => !left.has(other))
+  }
+
+  #preempt(victim: Sequence, plan: StepPlan): void {
     this.running.splice(this.running.indexOf(victim), 1)
-    this.#pool.release(victim.blocks)
-    victim.numComputed = 0
-    this.waiting.unshift(victim)
+    this.waiting.charge(victim, -plan.remove(victim))
+    this.#pool.release(victim)
+    this.waiting.wait(victim)
+    plan.pass(victim)
     this.numPreemptions++
   }
 
-  /** Takes a sequence out, wherever it is, and frees its blocks. */
-  remove(sequence: Sequence): void {
-    for (const list of [this.running, this.waiting]) {
-      const i = list.indexOf(sequence)
-      if (i >= 0) list.splice(i, 1)
+  /** The step has run: what it computed counts, and full blocks can be shared. */
+  advance(chunks: readonly Chunk[], milliseconds: number): void {
+    if (this.#work) this.#cost.observe(this.#work, milliseconds)
+    for (const { sequence, numTokens } of chunks) {
+      // removed while the device was computing
+      if (sequence.blocks.length === 0) continue
+      sequence.numComputed += numTokens
+      this.#pool.commit(sequence)
     }
-    this.#pool.release(sequence.blocks)
   }
+
+  /** Takes a sequence out, wherever it is, and gives its blocks back. */
+  remove(sequence: Sequence): void {
+    const i = this.running.indexOf(sequence)
+    if (i >= 0) this.running.splice(i, 1)
+    else this.waiting.remove(sequence)
+    this.waiting.leave(sequence)
+    this.#pool.release(sequence)
+  }
+}
+
+function numRunningByUser(running: Iterable<Sequence>): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (const { user } of running) counts.set(user, (counts.get(user) ?? 0) + 1)
+  return counts
+}
+
+/** Who gives way first: the highest priority number, then a user with many others, then the latest. */
+function worst(sequences: readonly Sequence[], numRunning: ReadonlyMap<string, number>): Sequence | undefined {
+  const count = ({ user }: Sequence): number => numRunning.get(user)!
+  return [...sequences].sort((a, b) => b.priority - a.priority || count(b) - count(a) || b.arrival - a.arrival)[0]
 }

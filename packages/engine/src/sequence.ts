@@ -1,5 +1,7 @@
+import type { BlockOwner } from './block-pool.ts'
 import type { FinishReason } from './outputs.ts'
 import type { ResolvedParams } from './sampling-params.ts'
+import type { ResolvedScheduling } from './scheduling-options.ts'
 
 /** What a request tells the engine: tokens in, decided parameters. Survives `postMessage`. */
 export interface EngineRequest {
@@ -7,6 +9,7 @@ export interface EngineRequest {
   readonly promptTokenIds: readonly number[]
   /** `seed` is decided and `maxTokens` is bounded by the model's length. */
   readonly params: ResolvedParams & { readonly seed: number; readonly maxTokens: number }
+  readonly scheduling: ResolvedScheduling
 }
 
 /** How often a token occurs, for penalties. */
@@ -17,15 +20,23 @@ export interface TokenUse {
 }
 
 /** One completion being generated: its tokens, its blocks and how far its keys and values are computed. */
-export class Sequence {
+export class Sequence implements BlockOwner {
   readonly request: EngineRequest
   readonly index: number
   /** Prompt, then generated tokens. */
   readonly tokens: number[]
   readonly blocks: number[] = []
   readonly stopIds: ReadonlySet<number>
+  readonly blockKeys: string[] = []
   /** Tokens whose keys and values lie in `blocks`; back to 0 after preemption. */
   numComputed = 0
+  numCommitted = 0
+  /** Tokens that the cache had when the sequence first ran. */
+  numCached: number | undefined
+  /** Place in the order of arrival. */
+  arrival = 0
+  /** How often a sequence that came later got blocks that this one waits for. */
+  numOvertaken = 0
   finish: { reason: FinishReason; stopReason: number | null } | undefined
   #uses: Map<number, TokenUse> | undefined
 
@@ -36,6 +47,20 @@ export class Sequence {
     this.tokens = [...request.promptTokenIds]
     const { ignoreEos, stopTokenIds } = request.params
     this.stopIds = new Set([...(ignoreEos ? [] : eosIds), ...stopTokenIds])
+  }
+
+  /** Who shares with others: requests of one user take turns with those of the next. */
+  get user(): string {
+    return this.request.scheduling.user
+  }
+
+  /** Lower goes first. */
+  get priority(): number {
+    return this.request.scheduling.priority
+  }
+
+  get cacheSalt(): string {
+    return this.request.scheduling.cacheSalt
   }
 
   get numGenerated(): number {

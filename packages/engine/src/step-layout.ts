@@ -1,4 +1,4 @@
-import type { Chunk } from './scheduler.ts'
+import type { Chunk } from './step-plan.ts'
 import type { Sequence } from './sequence.ts'
 
 /** The rows of a step as numbers; names as in ModelBatch. */

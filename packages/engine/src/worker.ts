@@ -51,6 +51,7 @@ async function main(): Promise<void> {
       wake()
     } else if (command.type === 'abort') sendStep(engine.abort(command.requestId, command.index))
     else if (command.type === 'stats') report({ type: 'stats', id: command.id, stats: engine.stats() })
+    else if (command.type === 'resetPrefixCache') engine.resetPrefixCache()
     else {
       engine.abortAll('abort')
       device.close()

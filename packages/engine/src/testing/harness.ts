@@ -3,6 +3,7 @@ import { Engine, type StepOutput } from '../engine.ts'
 import { loadEngine } from '../load-engine.ts'
 import { resolveEngineOptions, type EngineOptions } from '../options.ts'
 import { resolveParams, type SamplingParams } from '../sampling-params.ts'
+import { resolveScheduling, type SchedulingOptions } from '../scheduling-options.ts'
 import type { RawLogprobs } from '../runner.ts'
 
 /** A tiny random Qwen3 checkpoint; its answers mean nothing, but every bit of them counts. */
@@ -21,12 +22,19 @@ export async function openEngine(options: EngineOptions = {}, model = tinyModel)
   return { engine, info, device }
 }
 
-export function addRequest(engine: Engine, requestId: string, prompt: readonly number[], params: SamplingParams): void {
+export function addRequest(
+  engine: Engine,
+  requestId: string,
+  prompt: readonly number[],
+  params: SamplingParams,
+  scheduling: SchedulingOptions = {},
+): void {
   const resolved = resolveParams(params, { vocabSize: 1 << 20, maxModelLen: 4096 })
   engine.add({
     requestId,
     promptTokenIds: prompt,
     params: { ...resolved, seed: resolved.seed ?? 1, maxTokens: resolved.maxTokens ?? 16 },
+    scheduling: resolveScheduling(scheduling),
   })
 }
 

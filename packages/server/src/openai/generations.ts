@@ -60,7 +60,11 @@ export class Generations {
 
   get usage(): Usage {
     const sum = (key: keyof Usage): number => this.#streams.reduce((total, { usage }) => total + usage[key], 0)
-    return { promptTokens: sum('promptTokens'), completionTokens: sum('completionTokens') }
+    return {
+      promptTokens: sum('promptTokens'),
+      completionTokens: sum('completionTokens'),
+      cachedTokens: sum('cachedTokens'),
+    }
   }
 
   /** Ends what still runs; its readers see an `abort`. */

@@ -1,0 +1,98 @@
+import { expect, test } from 'vitest'
+import { cpuAvailable } from '@slipway/tensor'
+import type { EngineOptions } from './options.ts'
+import type { SamplingParams } from './sampling-params.ts'
+import type { SchedulingOptions } from './scheduling-options.ts'
+import { addRequest, Answers, openEngine, type Answer } from './testing/harness.ts'
+import { randomIntegers, repetitions } from './testing/random.ts'
+
+// Contract 1 over the cache: tokens and logprobs of a request that found its beginning cached have the bits of one
+// that computed it, whatever the chunks, blocks, neighbours, preemptions and resets.
+
+const numRequests = repetitions('SLIPWAY_CACHE_REQUESTS', 240)
+const device = cpuAvailable().available ? 'cpu' : 'reference'
+const fixture = (name: string): string => new URL(`../../models/fixtures/${name}`, import.meta.url).pathname
+
+interface Ask {
+  readonly prompt: readonly number[]
+  readonly params: SamplingParams
+  readonly scheduling: SchedulingOptions
+}
+
+/** Texts that begin alike at random places: branches of one tree. */
+function randomAsks(count: number, random: (n: number) => number): Ask[] {
+  const texts: number[][] = [[5, 6, 7]]
+  return Array.from({ length: count }, () => {
+    const stem = texts[random(texts.length)]!
+    const prompt = [...stem.slice(0, 1 + random(stem.length)), ...Array.from({ length: random(24) }, () => random(150))]
+    if (prompt.length > 72) prompt.length = 72
+    texts.push(prompt)
+    return {
+      prompt,
+      params: {
+        maxTokens: 1 + random(12),
+        seed: random(1000),
+        temperature: random(3) / 2,
+        n: random(6) === 0 ? 2 + random(2) : 1,
+        ...(random(2) === 0 && { logprobs: 2 }),
+        ...(random(4) === 0 && { repetitionPenalty: 1.2 }),
+      },
+      scheduling: { user: String(random(3)), priority: random(8) === 0 ? 1 : 0, cacheSalt: random(9) === 0 ? 'x' : '' },
+    }
+  })
+}
+
+async function answer(asks: readonly Ask[], options: EngineOptions, model: string, random: (n: number) => number) {
+  const { engine, device: opened } = await openEngine({ device, maxModelLen: 96, ...options }, model)
+  const answers = new Answers()
+  let next = 0
+  while (next < asks.length || engine.hasWork) {
+    for (let arrivals = random(4); arrivals > 0 && next < asks.length; arrivals--, next++) {
+      const { prompt, params, scheduling } = asks[next]!
+      addRequest(engine, String(next), prompt, params, scheduling)
+    }
+    if (random(40) === 0) engine.resetPrefixCache()
+    if (engine.hasWork) answers.take(await engine.step())
+  }
+  engine.checkIdle()
+  const stats = engine.stats()
+  opened.close()
+  return { all: answers.all, stats }
+}
+
+function randomSettings(random: (n: number) => number, bytesPerToken: number): EngineOptions {
+  const maxNumSeqs = 1 + random(8)
+  return {
+    blockSize: [1, 4, 8, 16, 24][random(5)]!,
+    maxNumSeqs,
+    maxNumBatchedTokens: maxNumSeqs + random(60),
+    // from little more than one sequence to plenty
+    kvCacheMemory: bytesPerToken * (120 + random(3) * 200),
+    threads: 1 + random(2),
+    ...(random(2) === 0 && { stepBudgetMs: 1 + random(5) }),
+  }
+}
+
+const bySequence = (all: Map<string, Answer>): [string, Answer][] => [...all].sort(([a], [b]) => (a < b ? -1 : 1))
+
+test.each([
+  ['qwen3', fixture('qwen3')],
+  ['sliding windows', fixture('qwen2-sliding')],
+])(`${numRequests} requests to %s have the same bits with the cache as alone without it`, async (_, model) => {
+  const random = randomIntegers(9)
+  const { info, device: opened } = await openEngine({ device, maxModelLen: 96 }, model)
+  opened.close()
+  const bytesPerToken = info.kvCacheBytes / info.kvCacheTokens
+  const met = { preemptions: 0, cached: 0 }
+  for (let done = 0; done < numRequests; done += 40) {
+    const asks = randomAsks(40, random)
+    const alone = await answer(asks, { prefixCaching: false, maxNumSeqs: 1 }, model, () => 1)
+    expect(alone.stats.numCachedTokens).toBe(0)
+    const cached = await answer(asks, randomSettings(random, bytesPerToken), model, random)
+    expect(bySequence(cached.all)).toEqual(bySequence(alone.all))
+    met.preemptions += cached.stats.numPreemptions
+    met.cached += cached.stats.numCachedTokens
+  }
+  expect(met.cached).toBeGreaterThan(200)
+  expect(met.preemptions).toBeGreaterThan(5)
+})

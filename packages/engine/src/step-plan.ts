@@ -1,0 +1,116 @@
+import type { Sequence } from './sequence.ts'
+import type { StepCost, StepWork } from './step-cost.ts'
+
+/** `numTokens` pending tokens of a sequence, to be run in this step. */
+export interface Chunk {
+  readonly sequence: Sequence
+  readonly numTokens: number
+}
+
+/** Tokens of a prompt that a step takes even where time is short: prompts must get on. */
+const leastChunk = 16
+
+/** How much longer than its decodes alone a step may take when nothing is said: twice, less a margin for error. */
+const decodeStretch = 1.8
+
+/** One token is left to run, and it is not a prompt's first. */
+export function isDecoding(sequence: Sequence): boolean {
+  return sequence.numPending === 1 && sequence.numComputed > 0
+}
+
+/** Keys that `count` rows visit, the first one at position `start`. */
+function contextOf(start: number, count: number): number {
+  return count * start + (count * (count + 1)) / 2
+}
+
+/** A step in the making: its chunks and how much more fits into it. */
+export class StepPlan {
+  readonly #chunks = new Map<Sequence, number>()
+  readonly #cost: StepCost
+  readonly #budgetMs: number | undefined
+  readonly #passed = new Set<Sequence>()
+  #work: StepWork = { prefillTokens: 0, decodes: 0, context: 0 }
+  #decodeContext = 0
+  #tokensLeft: number
+
+  constructor(maxTokens: number, cost: StepCost, budgetMs: number | undefined) {
+    this.#tokensLeft = maxTokens
+    this.#cost = cost
+    this.#budgetMs = budgetMs
+  }
+
+  get chunks(): Chunk[] {
+    return Array.from(this.#chunks, ([sequence, numTokens]) => ({ sequence, numTokens }))
+  }
+
+  get work(): StepWork {
+    return this.#work
+  }
+
+  has(sequence: Sequence): boolean {
+    return this.#chunks.has(sequence)
+  }
+
+  add(sequence: Sequence, numTokens: number): void {
+    this.#chunks.set(sequence, numTokens)
+    this.#count(sequence, numTokens, 1)
+  }
+
+  /** Takes a sequence out and tells how many tokens it had. */
+  remove(sequence: Sequence): number {
+    const numTokens = this.#chunks.get(sequence)
+    if (numTokens === undefined) return 0
+    this.#chunks.delete(sequence)
+    this.#count(sequence, numTokens, -1)
+    return numTokens
+  }
+
+  #count(sequence: Sequence, numTokens: number, sign: 1 | -1): void {
+    const { prefillTokens, decodes, context } = this.#work
+    const keys = sign * contextOf(sequence.numComputed, numTokens)
+    this.#tokensLeft -= sign * numTokens
+    this.#work = isDecoding(sequence)
+      ? { prefillTokens, decodes: decodes + sign, context: context + keys }
+      : { prefillTokens: prefillTokens + sign * numTokens, decodes, context: context + keys }
+    if (isDecoding(sequence)) this.#decodeContext += keys
+  }
+
+  /** A waiting sequence gets nothing more in this step. */
+  pass(sequence: Sequence): void {
+    this.#passed.add(sequence)
+  }
+
+  hasPassed(sequence: Sequence): boolean {
+    return this.#passed.has(sequence)
+  }
+
+  get numPassed(): number {
+    return this.#passed.size
+  }
+
+  /**
+   * How many of a prompt's `pending` tokens fit beside what is planned, the first at position `start`; 0 when the step
+   * is full. Only decodes make time count: without them nobody waits for a step to end.
+   */
+  room(start: number, pending: number): number {
+    const most = Math.min(pending, this.#tokensLeft)
+    const { prefillTokens, decodes, context } = this.#work
+    if (most === 0 || decodes === 0) return most
+    const limit =
+      this.#budgetMs ?? decodeStretch * this.#cost.estimate({ prefillTokens: 0, decodes, context: this.#decodeContext })
+    const fits = (count: number): boolean =>
+      prefillTokens + count <= this.#cost.maxPrefill &&
+      this.#cost.estimate({
+        decodes,
+        prefillTokens: prefillTokens + count,
+        context: context + contextOf(start, count),
+      }) <= limit
+    let low = 0
+    for (let high = most; low < high;) {
+      const middle = Math.ceil((low + high) / 2)
+      if (fits(middle)) low = middle
+      else high = middle - 1
+    }
+    return Math.max(low, prefillTokens === 0 ? Math.min(leastChunk, most) : 0)
+  }
+}
