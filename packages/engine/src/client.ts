@@ -20,6 +20,8 @@ export class EngineClient {
   #failure: SlipwayError | undefined
   #isLoaded = false
   #numStats = 0
+  #lastEnd = 0
+  #millisecondsPerRequest = 0
 
   constructor(setup: WorkerSetup, onProgress: (progress: LoadProgress) => void) {
     this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: setup, name: 'slipway-engine' })
@@ -56,6 +58,8 @@ export class EngineClient {
 
   submit(request: EngineRequest, sink: RequestSink): void {
     if (this.#failure) throw this.#failure
+    // a pause with nothing to do says nothing of the pace
+    if (this.#sinks.size === 0) this.#lastEnd = performance.now()
     this.#sinks.set(request.requestId, sink)
     this.#send({ type: 'submit', request })
   }
@@ -67,7 +71,15 @@ export class EngineClient {
 
   /** The front has seen the last of this request. */
   forget(requestId: string): void {
-    this.#sinks.delete(requestId)
+    if (!this.#sinks.delete(requestId)) return
+    const now = performance.now()
+    this.#millisecondsPerRequest += 0.1 * (now - this.#lastEnd - this.#millisecondsPerRequest)
+    this.#lastEnd = now
+  }
+
+  /** Whole seconds in which, at the pace of late, one request ends: 1 to 60. */
+  get secondsPerRequest(): number {
+    return Math.min(60, Math.max(1, Math.ceil(this.#millisecondsPerRequest / 1000)))
   }
 
   /** Takes effect between two steps. */

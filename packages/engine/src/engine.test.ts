@@ -157,3 +157,56 @@ test('quantised weights answer nearly the same', async () => {
   device.close()
   quantized.device.close()
 })
+
+describe('the prefix cache', () => {
+  const prompt = Array.from({ length: 50 }, (_, i) => (i * 7) % 150)
+
+  test('finds prompts and answers again, and tells how much', async () => {
+    const { engine, device } = await openEngine({ blockSize: 8 })
+    const cached = new Map<string, number>()
+    const ask = async (id: string, ids: readonly number[], scheduling = {}): Promise<Answer> => {
+      addRequest(engine, id, ids, { temperature: 0, maxTokens: 10, logprobs: 2 }, scheduling)
+      const answers = new Answers()
+      while (engine.hasWork) {
+        const outputs = await engine.step()
+        for (const { numCachedTokens } of outputs) if (numCachedTokens !== undefined) cached.set(id, numCachedTokens)
+        answers.take(outputs)
+      }
+      return answers.all.get(`${id}/0`)!
+    }
+    const first = await ask('first', prompt)
+    expect(await ask('again', prompt)).toEqual(first)
+    // the answer is text like any other: 50 + 9 computed tokens are 7 full blocks
+    await ask('on', [...prompt, ...first.tokenIds, 1, 2, 3])
+    expect(await ask('salted', prompt, { cacheSalt: 'x' })).toEqual(first)
+    engine.resetPrefixCache()
+    expect(await ask('reset', prompt)).toEqual(first)
+    expect(Object.fromEntries(cached)).toEqual({ first: 0, again: 48, on: 56, salted: 0, reset: 0 })
+    expect(engine.stats()).toMatchObject({ numQueriedTokens: 4 * 50 + 63, numCachedTokens: 104 })
+    device.close()
+  })
+
+  test('can be switched off', async () => {
+    const { engine, device } = await openEngine({ blockSize: 8, prefixCaching: false })
+    for (const id of ['a', 'b']) {
+      addRequest(engine, id, prompt, { maxTokens: 2, n: 2 })
+      await drain(engine)
+    }
+    expect(engine.stats()).toMatchObject({ cachedBlocks: 0, numCachedTokens: 0 })
+    device.close()
+  })
+})
+
+test('a request that takes longer than its timeout ends with it, waiting or running', async () => {
+  const { engine, device } = await openEngine({ maxNumSeqs: 1 })
+  addRequest(engine, 'running', [5, 6, 7], { maxTokens: 4000, ignoreEos: true }, { timeout: 0.05 })
+  addRequest(engine, 'waiting', [5, 6, 7], { n: 2 }, { timeout: 0.01 })
+  addRequest(engine, 'patient', [5, 6, 7], { maxTokens: 3, ignoreEos: true }, { timeout: 1000 })
+  const all = await drain(engine)
+  expect(all.get('running/0')).toMatchObject({ finishReason: 'timeout' })
+  expect(all.get('running/0')!.tokenIds.length).toBeGreaterThan(0)
+  for (const index of [0, 1])
+    expect(all.get(`waiting/${index}`)).toMatchObject({ finishReason: 'timeout', tokenIds: [] })
+  expect(all.get('patient/0')).toMatchObject({ finishReason: 'length' })
+  device.close()
+})

@@ -11,7 +11,7 @@ interface Share {
 }
 
 /** Users without sequences that are remembered for what they had. */
-const maxIdleShares = 1024
+const maxIdleShares = 64
 
 /** The order within one user, and of preemption: priority, then arrival. Negative when `a` goes before `b`. */
 export function ranks(a: Sequence, b: Sequence): number {

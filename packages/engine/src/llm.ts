@@ -175,7 +175,9 @@ export class LLM {
       )
     const { maxNumSeqs, maxWaitingRequests } = this.#options
     if (client.numRequests >= maxNumSeqs + maxWaitingRequests)
-      throw new SlipwayError('overload', `${client.numRequests} requests are under way; try again later`)
+      throw new SlipwayError('overload', `${client.numRequests} requests are under way; try again later`, {
+        retryAfter: client.secondsPerRequest,
+      })
     const request = {
       requestId: options.requestId ?? randomUUID(),
       promptTokenIds,

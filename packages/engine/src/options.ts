@@ -68,11 +68,11 @@ export function resolveEngineOptions(options: EngineOptions): ResolvedEngineOpti
   return parseOptions(engineOptionsSchema, options)
 }
 
-/** Options with their defaults; a `request` error names the first one at fault. */
-export function parseOptions<S extends z.ZodType>(schema: S, options: unknown): z.output<S> {
+/** Options with their defaults; a `request` error names the first one at fault, as the `noun` that it is. */
+export function parseOptions<S extends z.ZodType>(schema: S, options: unknown, noun = 'option'): z.output<S> {
   const parsed = schema.safeParse(options)
   if (parsed.success) return parsed.data
   const issue = parsed.error.issues[0]!
   const name = issue.path.join('.') || ('keys' in issue ? issue.keys.join(', ') : 'options')
-  throw new SlipwayError('request', `option ${name}: ${issue.message}`, { param: name })
+  throw new SlipwayError('request', `${noun} ${name}: ${issue.message}`, { param: name })
 }

@@ -14,6 +14,9 @@ export interface SchedulerLimits {
 /** Waiting sequences that one step looks at in vain. */
 const maxTries = 32
 
+/** Steps from one probe to the next: fewer than one of a hundred is longer than it should be. */
+const probeInterval = 128
+
 /** So often others get blocks before a sequence that waits for some; then it is first. */
 const maxOvertaken = 32
 
@@ -34,6 +37,7 @@ export class Scheduler {
   readonly #limits: SchedulerLimits
   readonly #cost: StepCost
   #work: StepWork | undefined
+  #numPlanned = 0
   numPreemptions = 0
   /** Tokens of the sequences admitted so far, and how many of these were cached. */
   numQueriedTokens = 0
@@ -51,7 +55,9 @@ export class Scheduler {
 
   /** Chunks of the next step, with blocks for them; once they have run, `advance` must be told. */
   schedule(): Chunk[] {
-    const plan = new StepPlan(this.#limits.maxNumBatchedTokens, this.#cost, this.#limits.stepBudgetMs)
+    const { maxNumBatchedTokens: maxTokens, stepBudgetMs: budgetMs } = this.#limits
+    const isProbing = ++this.#numPlanned % probeInterval === 0
+    const plan = new StepPlan({ maxTokens, cost: this.#cost, budgetMs, isProbing })
     for (const sequence of this.running.filter(isDecoding))
       if (this.running.includes(sequence) && this.#reserve(sequence, plan)) this.#plan(sequence, 1, plan)
     this.#planPrompts(plan)

@@ -28,5 +28,5 @@ export type ResolvedScheduling = Readonly<z.output<typeof schema>>
 
 /** Fills in defaults; a `request` error names the option at fault. */
 export function resolveScheduling({ priority, user, timeout, cacheSalt }: SchedulingOptions): ResolvedScheduling {
-  return parseOptions(schema, { priority, user, timeout, cacheSalt })
+  return parseOptions(schema, { priority, user, timeout, cacheSalt }, 'parameter')
 }

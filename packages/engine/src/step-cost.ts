@@ -17,8 +17,8 @@ const inertia = 1e-4
 /** A step that takes this many times what was expected tells more of the machine than of the model. */
 const outlier = 4
 
-/** Usual sizes of the features, so that none is preferred where steps do not tell them apart. */
-const scales: readonly number[] = [1, 1, 64, 8, 8]
+/** Usual sizes of the features: where steps do not tell them apart, the cost goes to those that are large for theirs. */
+const scales: readonly number[] = [1, 4, 16, 8, 8]
 
 function features({ prefillTokens, decodes, context }: StepWork): number[] {
   return [1, prefillTokens > 0 ? 1 : 0, prefillTokens, decodes, context / 1024]
@@ -40,6 +40,11 @@ export class StepCost {
   /** Expected milliseconds. */
   estimate(work: StepWork): number {
     return dot(this.#weights, features(work))
+  }
+
+  /** Milliseconds that a step takes longer because prompts take part, without their rows. */
+  get promptOverhead(): number {
+    return this.#weights[1]!
   }
 
   /** Rows of prompts up to which estimates can be believed: not far beyond what was seen. */

@@ -7,9 +7,6 @@ export interface Chunk {
   readonly numTokens: number
 }
 
-/** Tokens of a prompt that a step takes even where time is short: prompts must get on. */
-const leastChunk = 16
-
 /** How much longer than its decodes alone a step may take when nothing is said: twice, less a margin for error. */
 const decodeStretch = 1.8
 
@@ -23,20 +20,30 @@ function contextOf(start: number, count: number): number {
   return count * start + (count * (count + 1)) / 2
 }
 
+export interface PlanSettings {
+  readonly maxTokens: number
+  readonly cost: StepCost
+  readonly budgetMs: number | undefined
+  readonly isProbing?: boolean
+}
+
 /** A step in the making: its chunks and how much more fits into it. */
 export class StepPlan {
   readonly #chunks = new Map<Sequence, number>()
   readonly #cost: StepCost
   readonly #budgetMs: number | undefined
+  readonly #isProbing: boolean
   readonly #passed = new Set<Sequence>()
   #work: StepWork = { prefillTokens: 0, decodes: 0, context: 0 }
   #decodeContext = 0
   #tokensLeft: number
 
-  constructor(maxTokens: number, cost: StepCost, budgetMs: number | undefined) {
+  /** A probing step takes more prompt than estimates allow, so that one that is too high shows. */
+  constructor({ maxTokens, cost, budgetMs, isProbing = false }: PlanSettings) {
     this.#tokensLeft = maxTokens
     this.#cost = cost
     this.#budgetMs = budgetMs
+    this.#isProbing = isProbing
   }
 
   get chunks(): Chunk[] {
@@ -96,8 +103,9 @@ export class StepPlan {
     const most = Math.min(pending, this.#tokensLeft)
     const { prefillTokens, decodes, context } = this.#work
     if (most === 0 || decodes === 0) return most
-    const limit =
-      this.#budgetMs ?? decodeStretch * this.#cost.estimate({ prefillTokens: 0, decodes, context: this.#decodeContext })
+    const alone = this.#cost.estimate({ prefillTokens: 0, decodes, context: this.#decodeContext })
+    // rows of prompts get at least as much time as their coming along costs by itself
+    const limit = this.#budgetMs ?? Math.max(decodeStretch * alone, alone + 2 * this.#cost.promptOverhead)
     const fits = (count: number): boolean =>
       prefillTokens + count <= this.#cost.maxPrefill &&
       this.#cost.estimate({
@@ -111,6 +119,8 @@ export class StepPlan {
       if (fits(middle)) low = middle
       else high = middle - 1
     }
-    return Math.max(low, prefillTokens === 0 ? Math.min(leastChunk, most) : 0)
+    if (prefillTokens > 0) return low
+    // prompts must get on, be it by one token
+    return this.#isProbing ? Math.min(most, 4 * low + 4) : Math.max(1, low)
   }
 }

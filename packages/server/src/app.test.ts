@@ -112,8 +112,45 @@ describe('chat completions', () => {
         completion_tokens: 8,
         total_tokens: llm.renderChat(messages).length + 8,
         completion_tokens_details: { reasoning_tokens: 0 },
+        prompt_tokens_details: { cached_tokens: expect.any(Number) as unknown },
       },
     })
+  })
+
+  test('what was computed before is told as cached, under the same salt', async () => {
+    const long = { ...chat, messages: [{ role: 'user', content: 'One two three four. '.repeat(12) }] }
+    const cached = async (more: object): Promise<number> =>
+      (await json<ChatCompletion>(post(app, chatPath, { ...long, ...more }))).usage.prompt_tokens_details.cached_tokens
+    await llm.resetPrefixCache()
+    expect([await cached({}), await cached({ cache_salt: 'x' })]).toEqual([0, 0])
+    const again = await cached({ user: 'somebody', priority: -1 })
+    expect(again).toBeGreaterThan(0)
+    expect(again % llm.info.blockSize).toBe(0)
+    expect(await cached({ cache_salt: 'x' })).toBe(again)
+  })
+
+  test('a timeout is 408, which clients must not repeat, or ends the stream', async () => {
+    const body = { ...chat, timeout: 0.02, max_tokens: 400, ignore_eos: true }
+    const response = await post(app, chatPath, body)
+    expect(response.status).toBe(408)
+    expect(response.headers.get('x-should-retry')).toBe('false')
+    const error = { type: 'timeout_error', code: 'timeout', param: 'timeout' }
+    expect(await response.json()).toMatchObject({ error })
+    const stream = await post(app, chatPath, { ...body, stream: true })
+    expect(eventsOf(await stream.text()).at(-1)).toMatchObject({ error })
+  })
+
+  test.each([
+    [{ timeout: 0 }, 'timeout'],
+    [{ priority: 0.5 }, 'priority'],
+    [{ user: 'u'.repeat(600) }, 'user'],
+    [{ cache_salt: 's'.repeat(600) }, 'cache_salt'],
+  ])('%j is refused by its name', async (more, param) => {
+    const response = await post(app, chatPath, { ...chat, ...more })
+    expect(response.status).toBe(400)
+    const { error } = (await response.json()) as { error: { param: string; message: string } }
+    expect(error.param).toBe(param)
+    expect(error.message).toContain(`${param}:`)
   })
 
   test('a stream says the same in pieces', async () => {

@@ -156,6 +156,8 @@ test('help names every command and every engine flag', async () => {
     '--pin-threads',
     '--no-packed-cache',
     '--packed-cache-limit',
+    '--no-prefix-caching',
+    '--step-budget-ms',
   ])
     expect(serve).toContain(flag)
 })

@@ -35,7 +35,12 @@ const statuses: Readonly<Partial<Record<ErrorKind, number>>> = {
   overload: 429,
 }
 
-const types: Readonly<Record<number, string>> = { 429: 'rate_limit_error', 500: 'server_error', 503: 'server_error' }
+const types: Readonly<Record<number, string>> = {
+  408: 'timeout_error',
+  429: 'rate_limit_error',
+  500: 'server_error',
+  503: 'server_error',
+}
 const codes: Readonly<Record<number, string>> = { 429: 'rate_limit_exceeded', 500: 'internal_error' }
 
 /** The HTTP form of anything thrown. What is no SlipwayError, or one of our own faults, is 500 without its text. */
@@ -55,6 +60,8 @@ export function toApiError(error: unknown, requestId: string): ApiError {
     headers: {
       ...(retryAfter !== undefined && { 'retry-after': String(retryAfter) }),
       ...(allow !== undefined && { allow }),
+      // clients of OpenAI's would do the same work once more, unasked
+      ...(status === 408 && { 'x-should-retry': 'false' }),
       // the rest of a body that was refused is not worth reading
       ...(status === 413 && { connection: 'close' }),
     },

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { arrayOf } from './array-of.ts'
-import { checkStreamOptions, samplingFields, streamFields } from './fields.ts'
+import { checkStreamOptions, samplingFields, schedulingFields, streamFields } from './fields.ts'
 import { messageSchema } from './messages.ts'
 import { toolsSchema } from './tools.ts'
 import { labels, unsupportedInChat } from './unsupported.ts'
@@ -19,6 +19,7 @@ export const chatSchema = z
     enable_thinking: z.boolean().optional(),
     tools: toolsSchema.optional(),
     ...samplingFields,
+    ...schedulingFields,
     ...streamFields,
     ...labels,
     ...unsupportedInChat,

@@ -15,7 +15,7 @@ import {
 } from './chat-answer.ts'
 import { chatSchema, type ChatRequest } from './chat-schema.ts'
 import { apiUsage, newEnvelope, type ApiUsage, type Envelope } from './envelope.ts'
-import { samplingParams } from './fields.ts'
+import { samplingParams, schedulingOptions } from './fields.ts'
 import { apiFinishReason, Generations } from './generations.ts'
 import { chatLogprobs, type ChatLogprobs } from './logprobs.ts'
 import { toTemplateMessage } from './messages.ts'
@@ -85,6 +85,7 @@ export async function postChatCompletions(c: Context<ServerEnv>, context: Server
       prompt: 'messages',
       maxTokens: max_completion_tokens === undefined ? 'max_tokens' : 'max_completion_tokens',
     },
+    scheduling: schedulingOptions(request),
     signal: c.req.raw.signal,
   })
   const answers = Array.from({ length: request.n ?? 1 }, () => new ChatAnswer(answerOptions))

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { checkStreamOptions, samplingFields, streamFields } from './fields.ts'
+import { checkStreamOptions, samplingFields, schedulingFields, streamFields } from './fields.ts'
 import { promptsSchema } from './prompts.ts'
 import { labels, unsupportedInCompletions } from './unsupported.ts'
 
@@ -16,6 +16,7 @@ export const completionSchema = z
     echo: z.boolean().default(false),
     best_of: z.int().min(1).optional(),
     ...samplingFields,
+    ...schedulingFields,
     ...streamFields,
     ...labels,
     ...unsupportedInCompletions,

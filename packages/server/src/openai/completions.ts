@@ -5,7 +5,7 @@ import type { ServerEnv } from '../http/request-id.ts'
 import { CompletionChoices, type CompletionChoice } from './completion-choices.ts'
 import { completionSchema, type CompletionRequest } from './completion-schema.ts'
 import { apiUsage, newEnvelope, type ApiUsage, type Envelope } from './envelope.ts'
-import { samplingParams } from './fields.ts'
+import { samplingParams, schedulingOptions } from './fields.ts'
 import { apiFinishReason, Generations } from './generations.ts'
 import { parseRequest } from './parse.ts'
 import { requireFits } from './prompt-limit.ts'
@@ -45,6 +45,7 @@ export async function postCompletions(c: Context<ServerEnv>, context: ServerCont
     },
     askedMaxTokens: request.max_tokens,
     names: { prompt: 'prompt', maxTokens: 'max_tokens' },
+    scheduling: schedulingOptions(request),
     signal: c.req.raw.signal,
   })
   const choices = new CompletionChoices(llm.tokenizer, request)

@@ -25,15 +25,17 @@ export interface ApiUsage {
   readonly prompt_tokens: number
   readonly completion_tokens: number
   readonly total_tokens: number
+  readonly prompt_tokens_details: { readonly cached_tokens: number }
   /** Of models that reason. */
   readonly completion_tokens_details?: { readonly reasoning_tokens: number }
 }
 
-export function apiUsage({ promptTokens, completionTokens }: Usage, reasoningTokens?: number): ApiUsage {
+export function apiUsage({ promptTokens, completionTokens, cachedTokens }: Usage, reasoningTokens?: number): ApiUsage {
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
     total_tokens: promptTokens + completionTokens,
+    prompt_tokens_details: { cached_tokens: cachedTokens },
     ...(reasoningTokens !== undefined && { completion_tokens_details: { reasoning_tokens: reasoningTokens } }),
   }
 }

@@ -1,4 +1,4 @@
-import type { SamplingParams } from '@slipway/engine'
+import type { SamplingParams, SchedulingOptions } from '@slipway/engine'
 import { z } from 'zod'
 import { arrayOf } from './array-of.ts'
 
@@ -20,6 +20,21 @@ export const samplingFields = {
   skip_special_tokens: z.boolean().optional(),
   seed: z.int().optional(),
   n: z.int().optional(),
+}
+
+/** How a request makes its way: vLLM's names where it has them. None of it changes the answer. */
+export const schedulingFields = {
+  priority: z.int().optional(),
+  timeout: z.number().optional(),
+  cache_salt: z.string().optional(),
+  user: z.string().optional(),
+  /** OpenAI's later name for `user`. */
+  safety_identifier: z.string().optional(),
+}
+
+export function schedulingOptions(body: z.output<z.ZodObject<typeof schedulingFields>>): SchedulingOptions {
+  const { priority, timeout, cache_salt, user, safety_identifier } = body
+  return { priority, timeout, cacheSalt: cache_salt, user: user ?? safety_identifier }
 }
 
 /** Names of the engine for the names of the API. */
@@ -52,7 +67,7 @@ export function samplingParams(body: Readonly<Partial<Record<keyof typeof sampli
 /** Text of the engine in the terms of the API: `minTokens` is `min_tokens` to a client. */
 export function inApiTerms(text: string, maxTokensName: string): string {
   const apiNames = new Map<string, string>(Object.entries(engineNames).map(([api, engine]) => [engine, api]))
-  apiNames.set('maxTokens', maxTokensName)
+  apiNames.set('maxTokens', maxTokensName).set('cacheSalt', 'cache_salt')
   return text.replace(/\b[a-z]+[A-Z]\w*\b/g, (word) => apiNames.get(word) ?? word)
 }
 

@@ -5,6 +5,7 @@ import type {
   Prompt,
   RequestOutput,
   SamplingParams,
+  SchedulingOptions,
   Usage,
 } from '@slipway/engine'
 import { SlipwayError } from '@slipway/tensor'
@@ -16,6 +17,7 @@ export interface Submission {
   readonly id: string
   readonly prompts: readonly Prompt[]
   readonly params: SamplingParams
+  readonly scheduling: SchedulingOptions
   /** The length limit that the client asked for, if it did; `params` may hold a default of ours. */
   readonly askedMaxTokens: number | undefined
   /** What the body calls these, for messages. */
@@ -41,12 +43,12 @@ export class Generations {
   /** Hands all prompts to the engine, or none: a fault of one ends the others. */
   static submit(
     { llm, open }: ServerContext,
-    { id, prompts, params, askedMaxTokens, names, signal }: Submission,
+    { id, prompts, params, scheduling, askedMaxTokens, names, signal }: Submission,
   ): Generations {
     const streams: GenerationStream[] = []
     try {
       for (const [i, prompt] of prompts.entries()) {
-        const stream = llm.submit(prompt, params, { signal, requestId: `${id}-${i}` })
+        const stream = llm.submit(prompt, params, { ...scheduling, signal, requestId: `${id}-${i}` })
         streams.push(stream)
         if (askedMaxTokens !== undefined)
           checkRoom(stream.promptTokenIds.length, askedMaxTokens, llm.info.maxModelLen, names.maxTokens)
@@ -122,6 +124,12 @@ export class Generations {
 export function apiFinishReason(reason: FinishReason): 'stop' | 'length' {
   if (reason === 'stop' || reason === 'length') return reason
   if (reason === 'abort') throw unavailable('the server is shutting down', 'shutting_down')
+  if (reason === 'timeout')
+    throw refusal('the request took longer than its timeout; raise it, or ask for fewer tokens', {
+      param: 'timeout',
+      status: 408,
+      code: 'timeout',
+    })
   throw new SlipwayError('internal', 'the engine failed during a request')
 }
 

@@ -17,9 +17,7 @@ function unlessInert(remedy: string, ...inert: readonly unknown[]) {
 
 /** Accepted and without effect: they label the request in a provider's books and caches, never its answer. */
 export const labels = {
-  user: z.string().optional(),
   metadata: z.record(z.string(), z.string()).optional(),
-  safety_identifier: z.string().optional(),
   prompt_cache_key: z.string().optional(),
   prompt_cache_retention: z.enum(['in_memory', '24h']).optional(),
 }
