@@ -31,7 +31,11 @@ export function openStep(
   const chunks = Array.from({ length: sequences }, (_, s) => {
     // other tokens in every sequence, spread over the vocabulary
     const promptTokenIds = Array.from({ length }, (_, i) => ((s * length + i + 1) * 7919) % vocabSize)
-    const sequence = new Sequence({ requestId: String(s), promptTokenIds, params, scheduling: resolveScheduling({}) }, 0, [])
+    const sequence = new Sequence(
+      { requestId: String(s), promptTokenIds, params, scheduling: resolveScheduling({}) },
+      0,
+      [],
+    )
     pool.grow(sequence, pool.blocksFor(length))
     sequence.numComputed = context
     return { sequence, numTokens: rows }
