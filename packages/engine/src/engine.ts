@@ -1,5 +1,6 @@
 import { SlipwayError } from '@slipway/tensor'
 import type { BlockPool } from './block-pool.ts'
+import type { DiskTier } from './disk-tier.ts'
 import type { FinishReason } from './outputs.ts'
 import type { RawLogprobs, Runner, Sampled } from './runner.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -29,6 +30,8 @@ export interface EngineStats {
   /** Tokens of requests when they first ran, and how many of these the prefix cache had. */
   readonly numQueriedTokens: number
   readonly numCachedTokens: number
+  /** Blocks that came from disk. */
+  readonly numFetchedBlocks: number
   readonly numSteps: number
   readonly residentBytes: number
 }
@@ -39,6 +42,7 @@ export class Engine {
   readonly #runner: Pick<Runner, 'run'>
   readonly #pool: BlockPool
   readonly #eosIds: readonly number[]
+  readonly #tier: DiskTier | undefined
   readonly #clock: () => number
   readonly #requests = new Map<string, Sequence[]>()
   /** Milliseconds of the clock at which requests with a timeout end. */
@@ -50,10 +54,12 @@ export class Engine {
     scheduler: Scheduler
     runner: Pick<Runner, 'run'>
     pool: BlockPool
+    tier?: DiskTier | undefined
     eosIds: readonly number[]
     clock?: () => number
   }) {
     this.#clock = parts.clock ?? (() => performance.now())
+    this.#tier = parts.tier
     this.#scheduler = parts.scheduler
     this.#runner = parts.runner
     this.#pool = parts.pool
@@ -78,10 +84,15 @@ export class Engine {
     const late = [...this.#deadlines].filter(([, deadline]) => deadline <= started)
     const ended = late.flatMap(([requestId]) => this.abort(requestId, undefined, 'timeout'))
     const chunks = this.#scheduler.schedule()
-    if (chunks.length === 0) return ended
+    if (chunks.length === 0) {
+      // all that is left waits for blocks from disk
+      await this.#tier?.fetched()
+      return ended
+    }
     const sampled = await this.#runner.run(chunks)
     this.#scheduler.advance(chunks, this.#clock() - started)
     this.#numSteps++
+    await this.#tier?.store()
     // a sequence may have been aborted while the device was computing
     const outputs = sampled.filter(({ sequence }) => !sequence.finish).map((result) => this.#collect(result))
     return [...ended, ...outputs]
@@ -126,7 +137,12 @@ export class Engine {
     return [...this.#requests.keys()].flatMap((id) => this.abort(id, undefined, reason))
   }
 
-  /** Forgets all cached prefixes; requests under way go on with theirs. */
+  /** Waits until all blocks that are to outlive the process are on disk. */
+  async flush(): Promise<void> {
+    await this.#tier?.flush()
+  }
+
+  /** Forgets all cached prefixes in memory; requests under way go on with theirs. */
   resetPrefixCache(): void {
     this.#pool.reset()
   }
@@ -145,6 +161,7 @@ export class Engine {
       numPreemptions,
       numQueriedTokens,
       numCachedTokens,
+      numFetchedBlocks: this.#tier?.numFetched ?? 0,
       numSteps: this.#numSteps,
       residentBytes: process.memoryUsage.rss(),
     }

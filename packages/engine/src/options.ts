@@ -51,6 +51,12 @@ export const engineOptionsSchema = z.strictObject({
     .boolean()
     .default(true)
     .describe('keep computed blocks, and find them again for texts that begin alike'),
+  kvDiskCache: z
+    .strictObject({
+      directory: z.string().min(1).describe('folder for keys and values that outlive the process'),
+      bytes: z.union([z.number().positive(), z.string()]).default('10GB').describe('most that they take on disk'),
+    })
+    .optional(),
   stepBudgetMs: z
     .number()
     .positive()

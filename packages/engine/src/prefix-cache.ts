@@ -8,6 +8,11 @@ export type BlockHash = (parent: string, ids: readonly number[]) => string
 export const sha256Key: BlockHash = (parent, ids) =>
   createHash('sha256').update(`${parent.length} ${parent}`).update(Int32Array.from(ids)).digest('base64url')
 
+/** Stands for what is before the first block; no hash looks like it. */
+function saltKey({ cacheSalt }: CacheText): string {
+  return `salt:${cacheSalt}`
+}
+
 interface CachedBlock {
   readonly block: number
   readonly key: string
@@ -36,6 +41,8 @@ export class PrefixCache {
   readonly #byKey = new Map<string, CachedBlock>()
   readonly #byBlock = new Map<number, CachedBlock>()
   readonly #idle = new Set<CachedBlock>()
+  /** Told of every block that is kept from now on: the text's `i`-th. */
+  onAdd: ((text: CacheText, i: number, block: number) => void) | undefined
 
   constructor(blockSize: number, hash: BlockHash = sha256Key) {
     this.#blockSize = blockSize
@@ -55,9 +62,20 @@ export class PrefixCache {
     const { blockKeys } = text
     while (blockKeys.length < count) {
       const i = blockKeys.length
-      blockKeys.push(this.#hash(blockKeys.at(-1) ?? `salt:${text.cacheSalt}`, this.#idsOf(text, i)))
+      blockKeys.push(this.#hash(blockKeys.at(-1) ?? saltKey(text), this.#idsOf(text, i)))
     }
     return blockKeys
+  }
+
+  /** How the `i`-th block of a text is named wherever it is kept. */
+  nameOf(text: CacheText, i: number): { key: string; parent: string; ids: readonly number[] } {
+    const keys = this.keysOf(text, i + 1)
+    return { key: keys[i]!, parent: keys[i - 1] ?? saltKey(text), ids: this.#idsOf(text, i) }
+  }
+
+  /** The block that is kept under a key. */
+  blockOf(key: string): number | undefined {
+    return this.#byKey.get(key)?.block
   }
 
   #idsOf({ tokens }: CacheText, i: number): readonly number[] {
@@ -97,6 +115,7 @@ export class PrefixCache {
     this.#byKey.set(key, cached)
     this.#byBlock.set(block, cached)
     if (typeof parent !== 'string') parent.numChildren++
+    this.onAdd?.(text, i, block)
     return block
   }
 

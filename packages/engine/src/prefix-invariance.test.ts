@@ -1,4 +1,7 @@
-import { expect, test } from 'vitest'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { cpuAvailable } from '@slipway/tensor'
 import type { EngineOptions } from './options.ts'
 import type { SamplingParams } from './sampling-params.ts'
@@ -12,6 +15,12 @@ import { randomIntegers, repetitions } from './testing/random.ts'
 const numRequests = repetitions('SLIPWAY_CACHE_REQUESTS', 240)
 const device = cpuAvailable().available ? 'cpu' : 'reference'
 const fixture = (name: string): string => new URL(`../../models/fixtures/${name}`, import.meta.url).pathname
+
+let folder = ''
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'slipway-kv-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
 
 interface Ask {
   readonly prompt: readonly number[]
@@ -51,25 +60,32 @@ async function answer(asks: readonly Ask[], options: EngineOptions, model: strin
       const { prompt, params, scheduling } = asks[next]!
       addRequest(engine, String(next), prompt, params, scheduling)
     }
-    if (random(40) === 0) engine.resetPrefixCache()
+    if (random(20) === 0) {
+      await engine.flush()
+      engine.resetPrefixCache()
+    }
+    // files are read and written meanwhile
+    await new Promise(setImmediate)
     if (engine.hasWork) answers.take(await engine.step())
   }
   engine.checkIdle()
+  await engine.flush()
   const stats = engine.stats()
   opened.close()
   return { all: answers.all, stats }
 }
 
-function randomSettings(random: (n: number) => number, bytesPerToken: number): EngineOptions {
-  const maxNumSeqs = 1 + random(8)
+function randomSettings(round: number, random: (n: number) => number, bytesPerToken: number): EngineOptions {
+  const maxNumSeqs = 2 + random(7)
   return {
     blockSize: [1, 4, 8, 16, 24][random(5)]!,
     maxNumSeqs,
     maxNumBatchedTokens: maxNumSeqs + random(60),
     // from little more than one sequence to plenty
-    kvCacheMemory: bytesPerToken * (120 + random(3) * 200),
+    kvCacheMemory: bytesPerToken * (120 + (round % 3) * 200),
     threads: 1 + random(2),
     ...(random(2) === 0 && { stepBudgetMs: 1 + random(5) }),
+    ...(round % 2 === 0 && { kvDiskCache: { directory: join(folder, String(random(3))), bytes: '1MB' } }),
   }
 }
 
@@ -83,16 +99,18 @@ test.each([
   const { info, device: opened } = await openEngine({ device, maxModelLen: 96 }, model)
   opened.close()
   const bytesPerToken = info.kvCacheBytes / info.kvCacheTokens
-  const met = { preemptions: 0, cached: 0 }
+  const met = { preemptions: 0, cached: 0, fetched: 0 }
   for (let done = 0; done < numRequests; done += 40) {
     const asks = randomAsks(40, random)
     const alone = await answer(asks, { prefixCaching: false, maxNumSeqs: 1 }, model, () => 1)
     expect(alone.stats.numCachedTokens).toBe(0)
-    const cached = await answer(asks, randomSettings(random, bytesPerToken), model, random)
+    const cached = await answer(asks, randomSettings(done / 40, random, bytesPerToken), model, random)
     expect(bySequence(cached.all)).toEqual(bySequence(alone.all))
     met.preemptions += cached.stats.numPreemptions
     met.cached += cached.stats.numCachedTokens
+    met.fetched += cached.stats.numFetchedBlocks
   }
   expect(met.cached).toBeGreaterThan(200)
   expect(met.preemptions).toBeGreaterThan(5)
+  expect(met.fetched).toBeGreaterThan(5)
 })

@@ -12,6 +12,7 @@ import {
   type Tensor,
 } from '@slipway/tensor'
 import { DecodeSteps } from './decode-steps.ts'
+import { KvMemory } from './kv-memory.ts'
 import type { Chunk } from './step-plan.ts'
 import type { Sequence } from './sequence.ts'
 import { layOut, samplingOf, type StepLayout } from './step-layout.ts'
@@ -36,6 +37,8 @@ export class Runner {
   readonly #blockSize: number
   readonly #caches: readonly KvCache[]
   readonly #decodeSteps: DecodeSteps
+  /** The caches, to be copied block by block. */
+  readonly memory: KvMemory
 
   constructor(device: Device, model: LanguageModel, numBlocks: number, blockSize: number, kvDtype: KvDtype) {
     this.#device = device
@@ -44,6 +47,7 @@ export class Runner {
     const { numLayers, numKvHeads, headDim } = model.config
     const shape = { numBlocks, blockSize, numKvHeads, headDim }
     this.#caches = Array.from({ length: numLayers }, () => kvCache(device, shape, kvDtype))
+    this.memory = new KvMemory(this.#caches)
     this.#decodeSteps = new DecodeSteps(device, model, this.#caches)
   }
 

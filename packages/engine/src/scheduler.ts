@@ -1,4 +1,5 @@
 import type { BlockPool } from './block-pool.ts'
+import type { DiskTier } from './disk-tier.ts'
 import { FairQueue, ranks } from './fair-queue.ts'
 import type { Sequence } from './sequence.ts'
 import { StepCost, type StepWork } from './step-cost.ts'
@@ -36,6 +37,7 @@ export class Scheduler {
   readonly #pool: BlockPool
   readonly #limits: SchedulerLimits
   readonly #cost: StepCost
+  readonly #tier: Pick<DiskTier, 'isFetching'> | undefined
   #work: StepWork | undefined
   #numPlanned = 0
   numPreemptions = 0
@@ -43,7 +45,8 @@ export class Scheduler {
   numQueriedTokens = 0
   numCachedTokens = 0
 
-  constructor(pool: BlockPool, limits: SchedulerLimits, cost = new StepCost()) {
+  constructor(pool: BlockPool, limits: SchedulerLimits, tier?: Pick<DiskTier, 'isFetching'>, cost = new StepCost()) {
+    this.#tier = tier
     this.#pool = pool
     this.#limits = limits
     this.#cost = cost
@@ -106,6 +109,7 @@ export class Scheduler {
     const { tokens } = sequence
     const matched = this.#pool.match(sequence)
     if (this.#isInTheMaking(sequence, matched.length)) return 'in the making'
+    if (this.#tier?.isFetching(sequence, matched.length)) return 'in the making'
     const numCached = matched.length * this.#pool.blockSize
     const numTokens = plan.room(numCached, tokens.length - numCached)
     if (numTokens === 0) return 'step is full'

@@ -22,11 +22,13 @@ export function memoryBytes(setting: number | string, freeBytes: number): number
   return Math.floor(unit === '' && value <= 1 ? value * freeBytes : value * units[unit!]!)
 }
 
-/** Bytes meant by `packedCacheLimit`; text may carry a unit. */
-export function diskBytes(setting: number | string): number {
+/** Bytes meant by an option such as `packedCacheLimit`; text may carry a unit. */
+export function diskBytes(setting: number | string, option: string): number {
   const { value, unit } = parseSize(setting) ?? {}
   if (value === undefined)
-    throw new SlipwayError('request', `option packedCacheLimit: "${setting}" is not a number of bytes (32GiB)`)
+    throw new SlipwayError('request', `option ${option}: "${setting}" is not a number of bytes (32GiB)`, {
+      param: option,
+    })
   return Math.floor(value * units[unit!]!)
 }
 

@@ -27,6 +27,8 @@ async function work(engine: Engine): Promise<void> {
     await new Promise(setImmediate)
   }
   engine.checkIdle()
+  // goes on in pauses while new requests come in
+  engine.flush().catch((error: unknown) => report({ type: 'failed', error: SlipwayError.toWire(error) }))
 }
 
 async function main(): Promise<void> {
@@ -54,8 +56,10 @@ async function main(): Promise<void> {
     else if (command.type === 'resetPrefixCache') engine.resetPrefixCache()
     else {
       engine.abortAll('abort')
-      device.close()
-      port.close()
+      void engine.flush().finally(() => {
+        device.close()
+        port.close()
+      })
     }
   })
   report({ type: 'ready', info })

@@ -9,6 +9,10 @@ test.each([
     ['--step-budget-ms', '12.5', '--kv-cache-memory', '2GB', '--offline'],
     { prefixCaching: true, stepBudgetMs: 12.5, kvCacheMemory: '2GB', offline: true },
   ],
+  [
+    ['--kv-disk-cache-directory', '/d', '--kv-disk-cache-bytes', '5GB'],
+    { prefixCaching: true, kvDiskCache: { directory: '/d', bytes: '5GB' } },
+  ],
 ])('%j', (args, options) => {
   const command = addEngineFlags(new Command()).parse(args, { from: 'user' })
   expect(engineOptions(command.opts())).toEqual(options)

@@ -9,6 +9,31 @@ interface Property {
   readonly enum?: readonly string[]
   readonly default?: unknown
   readonly description?: string
+  readonly properties?: Readonly<Record<string, Property>>
+}
+
+/** An option that takes a value; `path` leads to it, through the options that group others. */
+interface Leaf extends Property {
+  readonly path: readonly string[]
+  /** As commander names it: `kvDiskCacheBytes` for `kvDiskCache.bytes`. */
+  readonly name: string
+}
+
+function leavesOf(properties: Readonly<Record<string, Property>>, path: readonly string[] = []): Leaf[] {
+  return Object.entries(properties).flatMap(([key, property]) => {
+    const own = [...path, key]
+    if (property.properties) return leavesOf(property.properties, own)
+    return [{ ...property, path: own, name: own.map((part, i) => (i === 0 ? part : capital(part))).join('') }]
+  })
+}
+
+const capital = (word: string): string => word.charAt(0).toUpperCase() + word.slice(1)
+
+function engineLeaves(): Leaf[] {
+  const { properties } = z.toJSONSchema(engineOptionsSchema, { io: 'input' }) as {
+    properties: Record<string, Property>
+  }
+  return leavesOf(properties)
 }
 
 const modelFlags = {
@@ -35,10 +60,7 @@ function toNumberOrText(text: string): number | string {
 
 /** Adds everything that decides how a model is loaded and run. */
 export function addEngineFlags(command: Command): Command {
-  const { properties } = z.toJSONSchema(engineOptionsSchema, { io: 'input' }) as {
-    properties: Record<string, Property>
-  }
-  for (const [name, { type, enum: choices, default: preset, description }] of Object.entries(properties)) {
+  for (const { name, type, enum: choices, default: preset, description } of engineLeaves()) {
     if (type === 'boolean') {
       // what is on by default can only be switched off
       if (preset === true) command.option(`--no-${kebab(name)}`, `do not ${description}`)
@@ -57,8 +79,13 @@ export function addEngineFlags(command: Command): Command {
 
 /** What `addEngineFlags` made of the command line, as the offline API takes it. */
 export function engineOptions(flags: Readonly<Record<string, unknown>>): LLMOptions {
-  const names = Object.keys(engineOptionsSchema.shape)
-  const engine = Object.fromEntries(names.flatMap((name) => (flags[name] === undefined ? [] : [[name, flags[name]]])))
+  const engine: Record<string, unknown> = {}
+  for (const { name, path } of engineLeaves()) {
+    const [group, key] = path as [string, string | undefined]
+    if (flags[name] === undefined) continue
+    if (key === undefined) engine[group] = flags[name]
+    else engine[group] = { ...(engine[group] as object | undefined), [key]: flags[name] }
+  }
   const text = (name: keyof typeof modelFlags): string | undefined => flags[name] as string | undefined
   const [revision, cacheDir, chatTemplate] = [text('revision'), text('downloadDir'), text('chatTemplate')]
   return {

@@ -170,3 +170,14 @@ test.each(profiled)(
     device.close()
   },
 )
+
+test('parts of a resident tensor are copied out and in as they are stored', async () => {
+  const device = referenceDevice()
+  const tensor = device.tensor([1, 2, 3, 4, 5, 6], [3, 2], 'f32')
+  expect(device.sliceBytes(tensor)).toBe(8)
+  const last = await device.readSlice(tensor, 2)
+  device.writeSlice(tensor, 0, last)
+  expect([...(await device.read(tensor))]).toEqual([5, 6, 3, 4, 5, 6])
+  expect(() => device.writeSlice(tensor, 3, last)).toThrow('slice 3')
+  expect(() => device.writeSlice(tensor, 0, last.subarray(4))).toThrow('4 bytes')
+})

@@ -22,7 +22,7 @@ import { DirectLoader, type OnLoaded, type WeightLoader } from './weights/weight
 export interface Backend {
   readonly name: string
   allocate(byteLength: number): Storage
-  write(storage: Storage, bytes: Uint8Array): void
+  write(storage: Storage, bytes: Uint8Array, byteOffset?: number): void
   read(storage: Storage, byteOffset: number, byteLength: number): Promise<Uint8Array>
   run(program: Program, seconds?: Float64Array): Promise<void>
   keep?(program: Program): void
@@ -190,6 +190,34 @@ export class Device {
     const bytes = stored && layout !== 'row' ? this.#backend.unpack?.(layout, stored, tensor) : stored
     if (!bytes) throw new SlipwayError('internal', 'only whole tensors that a run has kept can be read')
     return viewAs(tensor.dtype, bytes, sizeOf(tensor))
+  }
+
+  /** Bytes of one of the parts into which a resident tensor falls along its first dimension. */
+  sliceBytes(tensor: Tensor): number {
+    return byteLengthOf(tensor) / tensor.shape[0]!
+  }
+
+  /**
+   * The stored bytes of a part of a resident tensor, copied; in the device's own layout, so for this device only. For
+   * tensors whose layout keeps each part together, as caches do.
+   */
+  readSlice(tensor: Tensor, index: number): Promise<Uint8Array> {
+    const length = this.sliceBytes(tensor)
+    return this.#backend.read(this.#sliced(tensor, index), index * length, length)
+  }
+
+  /** Overwrites a part with what `readSlice` gave. */
+  writeSlice(tensor: Tensor, index: number, bytes: Uint8Array): void {
+    const length = this.sliceBytes(tensor)
+    if (bytes.byteLength !== length)
+      throw new SlipwayError('internal', `${bytes.byteLength} bytes for a slice of ${length}`)
+    this.#backend.write(this.#sliced(tensor, index), bytes, index * length)
+  }
+
+  #sliced({ storage, shape }: Tensor, index: number): Storage {
+    if (!storage || index < 0 || index >= shape[0]!)
+      throw new SlipwayError('internal', `slice ${index} of a tensor [${shape}] that is not there`)
+    return storage
   }
 
   close(): void {

@@ -63,9 +63,9 @@ export class CpuBackend implements Backend {
     return { byteLength, buffer, byteOffset: 0, address }
   }
 
-  write(storage: Storage, bytes: Uint8Array): void {
+  write(storage: Storage, bytes: Uint8Array, byteOffset = 0): void {
     const { buffer, byteOffset: start } = storage as Memory
-    new Uint8Array(buffer, start, bytes.byteLength).set(bytes)
+    new Uint8Array(buffer, start + byteOffset, bytes.byteLength).set(bytes)
   }
 
   read(storage: Storage, byteOffset: number, byteLength: number): Promise<Uint8Array> {

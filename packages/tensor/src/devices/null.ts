@@ -27,8 +27,8 @@ class NullBackend implements Backend {
     return { byteLength }
   }
 
-  write(storage: Storage, bytes: Uint8Array): void {
-    if (bytes.byteLength <= rememberedBytes) this.#written.set(storage, bytes.slice())
+  write(storage: Storage, bytes: Uint8Array, byteOffset = 0): void {
+    if (byteOffset === 0 && bytes.byteLength <= rememberedBytes) this.#written.set(storage, bytes.slice())
   }
 
   read(storage: Storage, byteOffset: number, byteLength: number): Promise<Uint8Array> {

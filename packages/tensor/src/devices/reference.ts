@@ -15,8 +15,8 @@ class ReferenceBackend implements Backend {
     return { byteLength, bytes: new Uint8Array(byteLength) }
   }
 
-  write(storage: Storage, bytes: Uint8Array): void {
-    ;(storage as Bytes).bytes.set(bytes)
+  write(storage: Storage, bytes: Uint8Array, byteOffset = 0): void {
+    ;(storage as Bytes).bytes.set(bytes, byteOffset)
   }
 
   read(storage: Storage, byteOffset: number, byteLength: number): Promise<Uint8Array> {

@@ -1,0 +1,36 @@
+import { Tensor, type KvCache } from '@slipway/tensor'
+
+/** The KV caches of all layers, as bytes of one block: copied out and in, in whatever layout the device keeps them. */
+export class KvMemory {
+  readonly #tensors: readonly Tensor[]
+
+  /** Every tensor of a cache has blocks as its first dimension. */
+  constructor(caches: readonly KvCache[]) {
+    // whatever belongs to a cache: keys, values, and scales if there are any
+    const tensorsOf = (part: unknown): Tensor[] =>
+      part instanceof Tensor ? [part] : Object.values(part ?? {}).flatMap(tensorsOf)
+    this.#tensors = caches.flatMap(tensorsOf)
+  }
+
+  /** What the bytes of a block mean: types, layouts and shapes. */
+  get format(): readonly string[] {
+    return this.#tensors.map(({ dtype, layout, shape }) => `${dtype} ${layout} ${shape.slice(1).join('x')}`)
+  }
+
+  get bytesPerBlock(): number {
+    return this.#tensors.reduce((sum, tensor) => sum + tensor.device.sliceBytes(tensor), 0)
+  }
+
+  async read(block: number): Promise<Uint8Array> {
+    return Buffer.concat(await Promise.all(this.#tensors.map((tensor) => tensor.device.readSlice(tensor, block))))
+  }
+
+  write(block: number, bytes: Uint8Array): void {
+    let at = 0
+    for (const tensor of this.#tensors) {
+      const length = tensor.device.sliceBytes(tensor)
+      tensor.device.writeSlice(tensor, block, bytes.subarray(at, at + length))
+      at += length
+    }
+  }
+}
