@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import type { BlockOwner, BlockPool } from './block-pool.ts'
 import type { BlockName, KvDiskCache } from './kv-disk-cache.ts'
 import type { KvMemory } from './kv-memory.ts'
@@ -102,9 +103,9 @@ export class DiskTier {
     }
   }
 
-  /** Waits until one of the fetches under way ends. */
+  /** Waits for a fetch under way to end, but never long: new requests may come in. */
   async fetched(): Promise<void> {
-    if (this.#fetches.size > 0) await Promise.race(this.#fetches.values())
+    if (this.#fetches.size > 0) await Promise.race([...this.#fetches.values(), setTimeout(2)])
   }
 
   /** Writes all that is left. */
