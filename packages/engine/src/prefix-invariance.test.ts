@@ -12,7 +12,7 @@ import { randomIntegers, repetitions } from './testing/random.ts'
 // Contract 1 over the cache: tokens and logprobs of a request that found its beginning cached have the bits of one
 // that computed it, whatever the chunks, blocks, neighbours, preemptions and resets.
 
-const numRequests = repetitions('SLIPWAY_CACHE_REQUESTS', 240)
+const numRequests = repetitions('SLIPWAY_CACHE_REQUESTS', 160)
 const device = cpuAvailable().available ? 'cpu' : 'reference'
 const fixture = (name: string): string => new URL(`../../models/fixtures/${name}`, import.meta.url).pathname
 
