@@ -12,10 +12,8 @@ import {
   type KvDtype,
 } from '@slipway/tensor'
 import { BlockPool } from './block-pool.ts'
-import { DiskTier } from './disk-tier.ts'
 import { Engine } from './engine.ts'
-import { fingerprintOf, KvDiskCache } from './kv-disk-cache.ts'
-import type { KvMemory } from './kv-memory.ts'
+import { openTier } from './open-tier.ts'
 import type { ResolvedEngineOptions } from './options.ts'
 import type { LoadProgress, ModelInfo, WorkerSetup } from './protocol.ts'
 import { PrefixCache } from './prefix-cache.ts'
@@ -52,7 +50,10 @@ export async function placeModel(
   const device = openDevice(options)
   const dtype = floatType(options.dtype, checkpoint.config.dtype)
   const packedCache = options.packedCache
-    ? new PackedCache({ directory: packedCacheDir(), maxBytes: diskBytes(options.packedCacheLimit, 'packedCacheLimit') })
+    ? new PackedCache({
+        directory: packedCacheDir(),
+        maxBytes: diskBytes(options.packedCacheLimit, 'packedCacheLimit'),
+      })
     : undefined
   let fromPackedCache = false
   const model = await loadModel(checkpoint, device, {
@@ -110,40 +111,6 @@ export async function loadEngine(
     fromPackedCache,
   }
   return { engine, info, device }
-}
-
-/** The files behind the prefix cache, if there are to be any. */
-async function openTier(
-  directory: string,
-  { kvDiskCache, quantization, headQuantization }: ResolvedEngineOptions,
-  parts: {
-    readonly device: Device
-    readonly dtype: FloatType
-    readonly pool: BlockPool
-    readonly cache: PrefixCache | undefined
-    readonly memory: KvMemory
-    readonly config: ModelConfig
-  },
-): Promise<DiskTier | undefined> {
-  if (!kvDiskCache) return undefined
-  const { device, dtype, pool, cache, memory, config } = parts
-  if (!cache)
-    throw new SlipwayError('request', 'option kvDiskCache needs prefixCaching; leave one of them out', {
-      param: 'kvDiskCache',
-    })
-  // the number of threads changes no bit, the instruction set might
-  const name = device.name.replace(/, \d+ threads?/, '')
-  const settings = { name, dtype, quantization, headQuantization, format: memory.format }
-  const fingerprint = await fingerprintOf(directory, config, settings)
-  const budget = diskBytes(kvDiskCache.bytes, 'kvDiskCache.bytes')
-  if (budget < memory.bytesPerBlock)
-    throw new SlipwayError(
-      'request',
-      `option kvDiskCache.bytes: ${kvDiskCache.bytes} is less than one block of ${memory.bytesPerBlock} bytes; raise it`,
-      { param: 'kvDiskCache.bytes' },
-    )
-  const disk = await KvDiskCache.open(kvDiskCache.directory, budget, fingerprint)
-  return new DiskTier({ disk, pool, cache, memory })
 }
 
 function openDevice({ device, threads, pinThreads }: ResolvedEngineOptions): Device {

@@ -34,7 +34,7 @@ describe('a step by itself', () => {
   test('takes its positions after the context', async () => {
     const { device, run, programs } = await openTiny({ sequences: 2, rows: 1, context: 70 })
     await run()
-    const positions = programs[0]!.steps.find(({ op }) => op.name === 'attention')!.inputs[5]!
+    const positions = programs[0]!.steps.find(({ op }) => op.name === 'attention')!.inputs[7]!
     expect([...(await device.read(positions))]).toEqual([70, 70])
     device.close()
   })

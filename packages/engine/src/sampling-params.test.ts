@@ -72,5 +72,7 @@ test('memory: bytes, units and shares', () => {
   expect(() => memoryBytes('much', 1)).toThrow('neither bytes')
   expect(diskBytes('32GiB', 'packedCacheLimit')).toBe(2 ** 35)
   expect(diskBytes(1000, 'packedCacheLimit')).toBe(1000)
-  expect(() => diskBytes('32 boxes', 'packedCacheLimit')).toThrow('option packedCacheLimit: "32 boxes" is not a number of bytes')
+  expect(() => diskBytes('32 boxes', 'packedCacheLimit')).toThrow(
+    'option packedCacheLimit: "32 boxes" is not a number of bytes',
+  )
 })

@@ -57,7 +57,7 @@ async function answer(request: Body) {
   })
   const { length } = whole.choices
   const parts = Array.from({ length }, () => ({ content: '', reasoning: '', calls: [] as string[][], reason: '' }))
-  let usage: unknown
+  let usage: typeof whole.usage | null
   for await (const chunk of stream) {
     usage = chunk.usage
     for (const { index, delta, finish_reason } of chunk.choices) {
@@ -72,7 +72,8 @@ async function answer(request: Body) {
       }
     }
   }
-  expect(usage).toEqual(whole.usage)
+  // the second time the prompt's beginning is found in the cache
+  expect({ ...usage!, prompt_tokens_details: undefined }).toEqual({ ...whole.usage, prompt_tokens_details: undefined })
   expect(parts).toEqual(
     whole.choices.map(({ message, finish_reason }) => ({
       content: message.content ?? '',

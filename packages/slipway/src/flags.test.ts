@@ -2,16 +2,20 @@ import { Command } from 'commander'
 import { expect, test } from 'vitest'
 import { addEngineFlags, engineOptions } from './flags.ts'
 
+// commander gives what can be switched off
+const on = { packedCache: true, prefixCaching: true }
+
 test.each([
-  [[], { prefixCaching: true }],
-  [['--no-prefix-caching'], { prefixCaching: false }],
+  [[], on],
+  [['--no-prefix-caching'], { ...on, prefixCaching: false }],
   [
     ['--step-budget-ms', '12.5', '--kv-cache-memory', '2GB', '--offline'],
-    { prefixCaching: true, stepBudgetMs: 12.5, kvCacheMemory: '2GB', offline: true },
+    { ...on, stepBudgetMs: 12.5, kvCacheMemory: '2GB', offline: true },
   ],
+  [['--no-packed-cache', '--pin-threads'], { ...on, packedCache: false, pinThreads: true }],
   [
     ['--kv-disk-cache-directory', '/d', '--kv-disk-cache-bytes', '5GB'],
-    { prefixCaching: true, kvDiskCache: { directory: '/d', bytes: '5GB' } },
+    { ...on, kvDiskCache: { directory: '/d', bytes: '5GB' } },
   ],
 ])('%j', (args, options) => {
   const command = addEngineFlags(new Command()).parse(args, { from: 'user' })

@@ -55,13 +55,12 @@ void writeSlot(const Tensor& cache, const Tensor& scales, int64_t slot, int64_t 
 template <class T>
 void writeRows(const Step& step, Context& context) {
   const Tensor* t = step.tensors;
-  Share share = shareOf(t[4].rows, context);
-  for (int64_t row = share.begin; row < share.end; row++) {
+  forEachItem(t[4].rows, t[4].cols, context, [&](int64_t row) {
     int32_t slot = ((const int32_t*)t[6].data)[row];
-    if (slot < 0) continue;
+    if (slot < 0) return;
     if (slot >= t[0].rows) return context.fail(Code::kOutOfRange, slot);
     for (int i = 0; i < 2; i++) writeSlot<T>(t[i], t[2 + i], slot, 0, rowOf<const float>(t[4 + i], row), t[4 + i].cols);
-  }
+  });
 }
 
 template <class T>
@@ -70,9 +69,8 @@ void rotateAndWrite(const Step& step, Context& context) {
   int64_t width = (int64_t)step.attributes[0], pairs = angles.cols / 2;
   int64_t heads = out.cols / width, kvHeads = keys.cols / width, items = heads + 2 * kvHeads;
   float* head = (float*)context.scratch((size_t)(2 * width) * sizeof(float));
-  if (!head) return;
-  Share share = shareOf(qkv.rows * items, context);
-  for (int64_t i = share.begin; i < share.end; i++) {
+  forEachItem(qkv.rows * items, width, context, [&](int64_t i) {
+    if (!head) return;
     int64_t row = i / items, item = i % items;
     const float* from = rowOf<const float>(qkv, row) + item * width;
     int32_t slot = ((const int32_t*)t[8].data)[row];
@@ -80,7 +78,7 @@ void rotateAndWrite(const Step& step, Context& context) {
     int64_t column = (item - heads) % kvHeads * width;
     if (item >= heads + kvHeads) {
       if (slot >= 0) writeSlot<T>(values, t[7], slot, column, from, width);
-      continue;
+      return;
     }
     if (const float* weight = (const float*)t[item < heads ? 1 : 2].data) {
       V factor = set1(normFactor(from, width, step.attributes[1]));
@@ -91,7 +89,7 @@ void rotateAndWrite(const Step& step, Context& context) {
     float* to = item < heads ? rowOf<float>(out, row) + item * width : head + width;
     rotate(from, rowOf<const float>(angles, row), pairs, width, to);
     if (item >= heads && slot >= 0) writeSlot<T>(keys, t[6], slot, column, to, width);
-  }
+  });
 }
 
 template <class F>
@@ -111,14 +109,14 @@ void ropeTable(const Step& step, Context& context) {
   const Tensor &positions = step.tensors[0], &frequencies = step.tensors[1], &out = step.tensors[2];
   int64_t pairs = frequencies.cols;
   double scale = step.attributes[0];
-  Share share = shareOf(out.rows * pairs, context);
-  for (int64_t i = share.begin; i < share.end; i++) {
+  // a sine takes about as long as sixteen elements elsewhere
+  forEachItem(out.rows * pairs, 16, context, [&](int64_t i) {
     int64_t row = i / pairs, pair = i % pairs;
     float angle = (float)((double)((const int32_t*)positions.data)[row] * (double)((const float*)frequencies.data)[pair]);
     float* to = rowOf<float>(out, row);
     to[pair] = (float)(cos((double)angle) * scale);
     to[pairs + pair] = (float)(sin((double)angle) * scale);
-  }
+  });
 }
 
 void rope(const Step& step, Context& context) {
@@ -126,12 +124,11 @@ void rope(const Step& step, Context& context) {
   int64_t width = (int64_t)step.attributes[0], pairs = table.cols / 2;
   if (width <= 0 || 2 * pairs > width) return context.fail(Code::kMalformed);
   int64_t heads = x.cols / width;
-  Share share = shareOf(x.rows * heads, context);
-  for (int64_t i = share.begin; i < share.end; i++) {
+  forEachItem(x.rows * heads, width, context, [&](int64_t i) {
     int64_t row = i / heads, column = i % heads * width;
     rotate(rowOf<const float>(x, row) + column, rowOf<const float>(table, row), pairs, width,
            rowOf<float>(out, row) + column);
-  }
+  });
 }
 
 void kvWrite(const Step& step, Context& context) {

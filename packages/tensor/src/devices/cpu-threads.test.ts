@@ -4,7 +4,7 @@ import type { Device } from '../device.ts'
 import { loadNative } from '../native.ts'
 import type { HostTensor, Op } from '../op.ts'
 import { add, addOp, siluMulOp } from '../ops/elementwise.ts'
-import { kvWriteOp } from '../ops/attention.ts'
+import { kvWriteOp } from '../ops/kv-cache.ts'
 import { CaseRandom, given } from '../ops/random.ts'
 import { rmsNorm, rmsNormOp } from '../ops/rms-norm.ts'
 import { ropeOp, ropeTableOp } from '../ops/rope.ts'
@@ -42,7 +42,15 @@ describe.skipIf(!loadNative().native)('work divided among threads', () => {
     { op: ropeTableOp, inputs: [random.integers([999], 5000), f32(32)], attributes: { scale: 1 } },
     {
       op: kvWriteOp,
-      inputs: [f32(20, 32, 128), f32(20, 32, 128), f32(640, 128), f32(640, 128), given(permutation(640), [640], 'i32')],
+      inputs: [
+        f32(20, 32, 128),
+        f32(20, 32, 128),
+        undefined,
+        undefined,
+        f32(640, 128),
+        f32(640, 128),
+        given(permutation(640), [640], 'i32'),
+      ],
     },
     { op: sampleOp, inputs: [logits, params([1, 0, 1, 0]), ...draws] },
     { op: sampleOp, inputs: [logits, params([0.8, 50, 0.9, 0.01]), ...draws] },
@@ -70,7 +78,7 @@ describe.skipIf(!loadNative().native)('work divided among threads', () => {
       const slots = permutation(640).map((slot, row) => (row === bad ? 640 : slot))
       const write = {
         label: '',
-        inputs: [cache, cache, f32(640, 128), f32(640, 128), given(slots, [640], 'i32')],
+        inputs: [cache, cache, undefined, undefined, f32(640, 128), f32(640, 128), given(slots, [640], 'i32')],
         attributes: {},
       }
       await expect(runCase(many, kvWriteOp, write)).rejects.toThrow('kvWrite: index 640 is out of range')
