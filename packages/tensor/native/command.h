@@ -33,8 +33,9 @@ enum class OpCode : int {
   kQuantizedExpertLinear,
   kCombineExperts,
   kRopeWrite,
+  kMaskLogits,
 };
-constexpr int kNumOps = 19;
+constexpr int kNumOps = 20;
 
 // the order of `dtypes` in src/dtype.ts
 enum class DType : int { kF32, kBf16, kF16, kI32, kU32, kI8, kU8 };

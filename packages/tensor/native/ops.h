@@ -25,6 +25,7 @@ void routeExperts(const Step&, Context&);
 void expertLinear(const Step&, Context&);
 void quantizedExpertLinear(const Step&, Context&);
 void combineExperts(const Step&, Context&);
+void maskLogits(const Step&, Context&);
 
 size_t attentionWorkspace(const Step&, int threads);
 size_t linearWorkspace(const Step&, int threads);

@@ -20,6 +20,7 @@ export { kvBytesPerToken, kvCache, kvWrite, type KvCache, type KvCacheShape, typ
 export { linear, type LinearWeight } from './ops/linear.ts'
 export type { Fusion } from './ops/prologue.ts'
 export { quantizedExpertLinear } from './ops/quantized-expert-linear.ts'
+export { maskLogits } from './ops/mask-logits.ts'
 export { quantizedLinear, type QuantizedWeight } from './ops/quantized-linear.ts'
 export { routeExperts, type RoutingOptions } from './ops/route-experts.ts'
 export { rmsNorm } from './ops/rms-norm.ts'

@@ -7,6 +7,7 @@ import { expertLinearOp } from './expert-linear.ts'
 import { kvWriteOp } from './kv-cache.ts'
 import { linearOp } from './linear.ts'
 import { quantizedExpertLinearOp } from './quantized-expert-linear.ts'
+import { maskLogitsOp } from './mask-logits.ts'
 import { quantizedLinearOp } from './quantized-linear.ts'
 import { rmsNormOp } from './rms-norm.ts'
 import { ropeWriteOp } from './rope-write.ts'
@@ -35,4 +36,5 @@ export const ops: readonly Op[] = [
   quantizedExpertLinearOp,
   combineExpertsOp,
   ropeWriteOp,
+  maskLogitsOp,
 ]
