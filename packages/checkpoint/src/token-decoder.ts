@@ -76,7 +76,7 @@ function buildStage(config: Readonly<Record<string, unknown>>, isFused: boolean)
 }
 
 /** Every byte has a printable letter in GPT-2's alphabet: itself if it is printable, otherwise one from U+0100 on. */
-const byteOf: ReadonlyMap<string, number> = new Map(
+export const byteOf: ReadonlyMap<string, number> = new Map(
   Array.from({ length: 256 }, (_, byte) => byte)
     .sort((a, b) => Number(isPrintable(b)) - Number(isPrintable(a)) || a - b)
     .map((byte, i) => [String.fromCodePoint(isPrintable(byte) ? byte : 256 + i - 188), byte]),

@@ -4,6 +4,7 @@ import { SlipwayError } from '@slipway/tensor'
 import { readBpe, type BpeTables } from './bpe-tables.ts'
 import { isObject, messageOf, parseJsonObject, readJsonObject, readText, show } from './json-file.ts'
 import type { JsonObject } from './json-file.ts'
+import { bytesOfTokens } from './token-bytes.ts'
 import { streamingDecoder } from './token-decoder.ts'
 import type { StreamingDecoder } from './token-decoder.ts'
 
@@ -93,6 +94,18 @@ export class Tokenizer {
   visibleToken(id: number, { skipSpecialTokens = true, keepSpecialTokens = [] }: DecodeOptions): string | undefined {
     const isLeftOut = skipSpecialTokens && this.#special.has(id) && !keepSpecialTokens.includes(id)
     return isLeftOut ? undefined : this.idToToken(id)
+  }
+
+  /** The bytes of single tokens by id, special ones included; undefined where tokens have no bytes of their own. */
+  bytesById(): ((id: number) => Uint8Array | undefined) | undefined {
+    const toBytes = bytesOfTokens(this.#decoderConfig)
+    return (
+      toBytes &&
+      ((id) => {
+        const token = this.idToToken(id)
+        return token === undefined ? undefined : toBytes(token)
+      })
+    )
   }
 
   /** A decoder for one sequence; undefined where text cannot be known before the sequence ends. */
