@@ -11,6 +11,7 @@ const floors = {
   '@slipway/checkpoint': 2,
   '@slipway/models': 3,
   '@slipway/parsers': 3,
+  '@slipway/grammar': 3,
   '@slipway/engine': 4,
   '@slipway/server': 5,
   slipway: 6,

@@ -1,0 +1,185 @@
+import { SlipwayError } from '@slipway/tensor'
+import { utf8Ranges } from './utf8.ts'
+
+/** An inclusive range of code points. */
+export type CodeRange = readonly [low: number, high: number]
+
+/** A piece of a context-free grammar over characters. */
+export type Node =
+  | { readonly type: 'text'; readonly text: string }
+  | { readonly type: 'chars'; readonly ranges: readonly CodeRange[] }
+  | { readonly type: 'seq'; readonly parts: readonly Node[] }
+  | { readonly type: 'alt'; readonly options: readonly Node[] }
+  | { readonly type: 'repeat'; readonly of: Node; readonly min: number; readonly max: number }
+  | { readonly type: 'ref'; readonly rule: string }
+
+export const empty: Node = { type: 'text', text: '' }
+export const text = (value: string): Node => ({ type: 'text', text: value })
+export const chars = (...ranges: CodeRange[]): Node => ({ type: 'chars', ranges })
+export const seq = (...parts: Node[]): Node => (parts.length === 1 ? parts[0]! : { type: 'seq', parts })
+export const alt = (...options: Node[]): Node => (options.length === 1 ? options[0]! : { type: 'alt', options })
+export const repeat = (of: Node, min: number, max: number): Node => ({ type: 'repeat', of, min, max })
+export const optional = (of: Node): Node => alt(empty, of)
+export const ref = (rule: string): Node => ({ type: 'ref', rule })
+
+/** Rules by name; generation starts at `root`. */
+export type Rules = ReadonlyMap<string, Node>
+
+export const maxCodePoint = 0x10ffff
+/** Beyond this the automaton is too large to be worth anybody's memory. */
+export const maxGrammarSize = 200_000
+
+/** A fault of the text that asked for a grammar. */
+export function grammarFault(message: string): SlipwayError {
+  return new SlipwayError('request', message, { param: 'structuredOutputs', code: 'invalid_grammar' })
+}
+
+/** Size when repetitions are written out, which is what a matcher pays for. */
+export function sizeOf(node: Node): number {
+  switch (node.type) {
+    case 'text':
+      return 1 + node.text.length
+    case 'chars':
+      return 1 + node.ranges.length
+    case 'seq':
+      return node.parts.reduce((sum, part) => sum + sizeOf(part), 1)
+    case 'alt':
+      return node.options.reduce((sum, option) => sum + sizeOf(option), 1)
+    case 'repeat':
+      return 1 + sizeOf(node.of) * Math.max(1, node.max === Infinity ? node.min : node.max)
+    case 'ref':
+      return 1
+  }
+}
+
+/** Refuses grammars that are too large, accept nothing, or loop without reading a character. */
+export function checkRules(rules: Rules, what: string): void {
+  let size = 0
+  for (const node of rules.values()) size += sizeOf(node)
+  if (size > maxGrammarSize)
+    throw grammarFault(
+      `${what}: is too large (${size} states, at most ${maxGrammarSize}); lower its repetitions, lengths or lists`,
+    )
+  const finite = fixpoint(rules, (node, known) => canEnd(node, known))
+  if (!finite.has('root')) throw grammarFault(`${what}: refers to itself without end, so nothing fits it`)
+  const nullable = fixpoint(rules, (node, known) => isNullable(node, known))
+  const open = new Set<string>()
+  const closed = new Set<string>()
+  const visit = (name: string): void => {
+    if (closed.has(name)) return
+    if (open.has(name)) throw grammarFault(`${what}: refers to itself with nothing in between`)
+    open.add(name)
+    for (const next of firstRefs(rules.get(name)!, nullable)) visit(next)
+    open.delete(name)
+    closed.add(name)
+  }
+  visit('root')
+}
+
+function fixpoint(rules: Rules, holds: (node: Node, known: ReadonlySet<string>) => boolean): Set<string> {
+  const known = new Set<string>()
+  for (let grew = true; grew;) {
+    grew = false
+    for (const [name, node] of rules)
+      if (!known.has(name) && holds(node, known)) {
+        known.add(name)
+        grew = true
+      }
+  }
+  return known
+}
+
+/** Does it accept any finite text? */
+function canEnd(node: Node, known: ReadonlySet<string>): boolean {
+  if (node.type === 'ref') return known.has(node.rule)
+  if (node.type === 'seq') return node.parts.every((part) => canEnd(part, known))
+  if (node.type === 'alt') return node.options.some((option) => canEnd(option, known))
+  if (node.type === 'repeat') return node.min === 0 || canEnd(node.of, known)
+  return node.type === 'text' || node.ranges.length > 0
+}
+
+function isNullable(node: Node, known: ReadonlySet<string>): boolean {
+  if (node.type === 'ref') return known.has(node.rule)
+  if (node.type === 'seq') return node.parts.every((part) => isNullable(part, known))
+  if (node.type === 'alt') return node.options.some((option) => isNullable(option, known))
+  if (node.type === 'repeat') return node.min === 0 || isNullable(node.of, known)
+  return node.type === 'text' && node.text === ''
+}
+
+/** Rules that may stand at the very start. */
+function firstRefs(node: Node, nullable: ReadonlySet<string>): string[] {
+  if (node.type === 'ref') return [node.rule]
+  if (node.type === 'alt') return node.options.flatMap((option) => firstRefs(option, nullable))
+  if (node.type === 'repeat') return firstRefs(node.of, nullable)
+  if (node.type !== 'seq') return []
+  const found: string[] = []
+  for (const part of node.parts) {
+    found.push(...firstRefs(part, nullable))
+    if (!isNullable(part, nullable)) break
+  }
+  return found
+}
+
+/** The grammar in xgrammar's EBNF. */
+export function toEbnf(rules: Rules): string {
+  return Array.from(rules, ([name, node]) => `${name} ::= ${write(node)}`).join('\n')
+}
+
+function write(node: Node): string {
+  switch (node.type) {
+    case 'text':
+      return quote(node.text)
+    case 'chars':
+      return writeChars(node.ranges)
+    case 'seq':
+      return node.parts.length === 0 ? '""' : `(${node.parts.map(write).join(' ')})`
+    case 'alt':
+      return `(${node.options.map(write).join(' | ')})`
+    case 'repeat':
+      return `${write(node.of)}${quantifier(node.min, node.max)}`
+    case 'ref':
+      return node.rule
+  }
+}
+
+function quantifier(min: number, max: number): string {
+  if (max === Infinity) return min === 0 ? '*' : min === 1 ? '+' : `{${min},}`
+  return min === max ? `{${min}}` : `{${min},${max}}`
+}
+
+/** A literal in EBNF; what is not plain ASCII is escaped. */
+export function quote(value: string): string {
+  return `"${Array.from(value, (char) => letter(char.codePointAt(0)!)).join('')}"`
+}
+
+/** xgrammar 0.1.27 reads classes beyond ASCII as bytes, so bytes are what we write. */
+function writeChars(ranges: readonly CodeRange[]): string {
+  const isAscii = ([low]: CodeRange): boolean => low < 0x80
+  const ascii = ranges.filter(isAscii).map(([low, high]) => span(letter(low), letter(Math.min(high, 0x7f))))
+  // a byte alone in brackets would be taken for a character, twice it is not
+  const runs = ranges
+    .flatMap(utf8Ranges)
+    .map((run) => run.map(([low, high]) => `[${low === high ? byte(low) + byte(low) : span(byte(low), byte(high))}]`))
+  const options = [...(ascii.length > 0 ? [`[${ascii.join('')}]`] : []), ...runs.map((run) => run.join(' '))]
+  return options.length === 1 && runs.length === 0 ? options[0]! : `(${options.join(' | ')})`
+}
+
+function span(low: string, high: string): string {
+  return low === high ? low : `${low}-${high}`
+}
+
+function byte(value: number): string {
+  return `\\x${value.toString(16)}`
+}
+
+function letter(code: number): string {
+  // letters, digits and space mean themselves both in quotes and in brackets
+  if (
+    (code >= 0x30 && code <= 0x39) ||
+    (code >= 0x41 && code <= 0x5a) ||
+    (code >= 0x61 && code <= 0x7a) ||
+    code === 0x20
+  )
+    return String.fromCharCode(code)
+  return `\\U${code.toString(16).padStart(8, '0')}`
+}

@@ -1,0 +1,106 @@
+import { Worker } from 'node:worker_threads'
+import { SlipwayError } from '@slipway/tensor'
+import { grammarFault } from './ast.ts'
+import type { GrammarCommand, GrammarReport, GrammarSetup } from './protocol.ts'
+
+export interface ThreadHooks {
+  /** An answer to the oldest command that has none yet. */
+  readonly onReport: (report: GrammarReport) => void
+  /** The oldest command failed the thread, which is a fresh one now: it broke xgrammar or took too long. */
+  readonly onRestart: (error: SlipwayError) => void
+  /** The thread cannot start. */
+  readonly onFailure: (error: SlipwayError) => void
+}
+
+/**
+ * A thread that is ended and started again when a command takes longer than `limitMs`, because nothing else stops a
+ * computation in Wasm.
+ */
+export class GrammarThread {
+  readonly #setup: GrammarSetup
+  readonly #hooks: ThreadHooks
+  readonly #limitMs: number
+  #worker: Worker | undefined
+  #isReady = false
+  /** Commands that await an answer. */
+  #numPending = 0
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(setup: GrammarSetup, limitMs: number, hooks: ThreadHooks) {
+    this.#setup = setup
+    this.#limitMs = limitMs
+    this.#hooks = hooks
+  }
+
+  send(command: GrammarCommand): void {
+    this.#worker ??= this.#start()
+    this.#worker.postMessage(command)
+    if (command.type === 'close') return
+    this.#numPending++
+    if (this.#numPending === 1) this.#watch()
+  }
+
+  async close(): Promise<void> {
+    clearTimeout(this.#timer)
+    const worker = this.#worker
+    this.#worker = undefined
+    worker?.removeAllListeners()
+    await worker?.terminate()
+  }
+
+  #start(): Worker {
+    this.#isReady = false
+    const worker = new Worker(new URL('./worker.js', import.meta.url), {
+      workerData: this.#setup,
+      name: 'slipway-grammar',
+      // JavaScript's part of the work; Wasm memory is bounded where it grows
+      resourceLimits: { maxOldGenerationSizeMb: 512 },
+    })
+    worker.on('message', (report: GrammarReport) => this.#receive(report))
+    worker.on('error', (error) =>
+      this.#restart(new SlipwayError('internal', `a grammar thread failed: ${String(error)}`)),
+    )
+    // an idle one keeps no process alive
+    worker.unref()
+    return worker
+  }
+
+  /** Gives the command that is computed now its time. */
+  #watch(): void {
+    clearTimeout(this.#timer)
+    if (!this.#isReady || this.#numPending === 0) return
+    this.#timer = setTimeout(() => {
+      const seconds = this.#limitMs / 1000
+      this.#restart(grammarFault(`the grammar takes more than ${seconds} s to prepare; make it simpler or smaller`))
+    }, this.#limitMs)
+  }
+
+  #receive(report: GrammarReport): void {
+    if (report.type === 'ready') {
+      this.#isReady = true
+      this.#watch()
+      return
+    }
+    if (report.type === 'failed') {
+      void this.close()
+      this.#numPending = 0
+      this.#hooks.onFailure(SlipwayError.fromWire(report.error))
+      return
+    }
+    if ('isBroken' in report && report.isBroken) {
+      this.#restart(
+        SlipwayError.fromWire(report.error ?? { kind: 'internal', message: 'xgrammar failed', details: {} }),
+      )
+      return
+    }
+    this.#numPending--
+    this.#watch()
+    this.#hooks.onReport(report)
+  }
+
+  #restart(error: SlipwayError): void {
+    void this.close()
+    this.#numPending = 0
+    this.#hooks.onRestart(error)
+  }
+}

@@ -1,0 +1,48 @@
+import type { WireError } from '@slipway/tensor'
+import type { GrammarSource } from './spec.ts'
+
+/** Given to a grammar thread when it starts. */
+export interface GrammarSetup {
+  /** Holds the tokenizer. */
+  readonly directory: string
+  /** Width of the logits. */
+  readonly vocabSize: number
+  readonly stopIds: readonly number[]
+  readonly memoryBytes: number
+  readonly maxGrammars: number
+}
+
+/** Where in the output the grammar begins: after this text, or after these tokens. */
+export type Trigger = { readonly text: string } | { readonly tokenIds: readonly number[] }
+
+/** One text that is to follow a grammar. */
+export interface MatcherRequest {
+  readonly source: GrammarSource
+  readonly stopIds: readonly number[]
+  readonly after: Trigger | undefined
+}
+
+/** To the thread. It answers each in order, with the same `id`. */
+export type GrammarCommand =
+  /** Compiles and makes the first mask, to see whether that works. */
+  | { readonly type: 'check'; readonly id: number; readonly source: GrammarSource }
+  /** Begins a matcher named `id`, `tokens` into its text. */
+  | { readonly type: 'open'; readonly id: number; readonly request: MatcherRequest; readonly tokens: readonly number[] }
+  | { readonly type: 'accept'; readonly id: number; readonly token: number }
+  | { readonly type: 'close'; readonly id: number }
+
+/** What may come next in a text. */
+export type NextTokens =
+  /** Anything: the grammar has not begun, or leaves it open. */
+  | { readonly state: 'free' }
+  /** Tokens whose bit is set. */
+  | { readonly state: 'masked'; readonly mask: Uint32Array }
+  /** Nothing but the end. */
+  | { readonly state: 'complete' }
+
+export type GrammarReport =
+  | { readonly type: 'ready' }
+  | { readonly type: 'failed'; readonly error: WireError }
+  | { readonly type: 'checked'; readonly id: number; readonly error?: WireError; readonly isBroken: boolean }
+  | { readonly type: 'next'; readonly id: number; readonly next: NextTokens }
+  | { readonly type: 'refused'; readonly id: number; readonly error: WireError; readonly isBroken: boolean }

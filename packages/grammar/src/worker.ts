@@ -1,0 +1,75 @@
+import { parentPort, workerData } from 'node:worker_threads'
+import { Tokenizer } from '@slipway/checkpoint'
+import { SlipwayError } from '@slipway/tensor'
+import { checkSyntax, GrammarCompiler } from './compiler.ts'
+import type { GrammarCommand, GrammarReport, GrammarSetup } from './protocol.ts'
+import { TriggeredMatcher } from './triggered-matcher.ts'
+import { readVocabulary } from './vocabulary.ts'
+
+// A thread for grammars. Whoever started it may end it at any time, which is how long computations are cut off.
+
+const port = parentPort!
+const setup = workerData as GrammarSetup
+
+function report(message: GrammarReport): void {
+  port.postMessage(message)
+}
+
+async function main(): Promise<void> {
+  const vocabulary = readVocabulary(await Tokenizer.load(setup.directory), {
+    size: setup.vocabSize,
+    stopIds: setup.stopIds,
+  })
+  const compiler = await GrammarCompiler.create(vocabulary, setup)
+  const matchers = new Map<number, TriggeredMatcher>()
+
+  const serve = async (command: GrammarCommand): Promise<void> => {
+    const { id } = command
+    try {
+      if (command.type === 'check') {
+        await checkSyntax(command.source, setup.memoryBytes)
+        const matcher = compiler.compile(command.source).matcher()
+        matcher.fillMask(new Uint32Array(Math.ceil(setup.vocabSize / 32)))
+        matcher.dispose()
+        report({ type: 'checked', id, isBroken: false })
+        return
+      }
+      if (command.type === 'close') {
+        matchers.get(id)?.dispose()
+        matchers.delete(id)
+        return
+      }
+      if (command.type === 'open') {
+        const { source, stopIds, after } = command.request
+        const specials = stopIds.filter((stop) => vocabulary.isSpecial(stop))
+        const matcher = new TriggeredMatcher(compiler.compile(source).matcher(specials), vocabulary, specials, after)
+        matchers.set(id, matcher)
+        for (const token of command.tokens) follow(matcher, token)
+        report({ type: 'next', id, next: matcher.next() })
+        return
+      }
+      const matcher = matchers.get(id)
+      if (!matcher) return
+      follow(matcher, command.token)
+      report({ type: 'next', id, next: matcher.next() })
+    } catch (error) {
+      const type = command.type === 'check' ? 'checked' : 'refused'
+      report({ type, id, error: SlipwayError.toWire(error), isBroken: compiler.isBroken })
+    }
+  }
+  // one after the other: a check awaits
+  let last = Promise.resolve()
+  port.on('message', (command: GrammarCommand) => {
+    last = last.then(() => serve(command))
+  })
+  report({ type: 'ready' })
+}
+
+function follow(matcher: TriggeredMatcher, token: number): void {
+  if (!matcher.accept(token)) throw new SlipwayError('internal', `the grammar does not allow token ${token}`)
+}
+
+main().catch((error: unknown) => {
+  report({ type: 'failed', error: SlipwayError.toWire(error) })
+  port.close()
+})
