@@ -121,6 +121,7 @@ export class EngineClient {
     for (const output of report.outputs) {
       const sink = this.#sinks.get(output.requestId)
       if (error) sink?.onError(error)
+      else if (output.error) sink?.onError(SlipwayError.fromWire(output.error))
       else sink?.onStep(output)
     }
   }

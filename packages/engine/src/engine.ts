@@ -1,4 +1,5 @@
-import { SlipwayError } from '@slipway/tensor'
+import type { Matchers } from '@slipway/grammar'
+import { SlipwayError, type WireError } from '@slipway/tensor'
 import type { BlockPool } from './block-pool.ts'
 import type { DiskTier } from './disk-tier.ts'
 import type { FinishReason } from './outputs.ts'
@@ -16,6 +17,8 @@ export interface StepOutput {
   /** With a sequence's first token: how many tokens of its prompt the prefix cache had. */
   readonly numCachedTokens?: number
   readonly finish?: { readonly reason: FinishReason; readonly stopReason: number | null }
+  /** Why it ended with `error`, where that is known of this request alone. */
+  readonly error?: WireError
 }
 
 export interface EngineStats {
@@ -36,6 +39,9 @@ export interface EngineStats {
   readonly residentBytes: number
 }
 
+/** Longest time in which the others wait for the mask of a sequence; one that is later misses steps. */
+const maskGraceMs = 5
+
 /** Requests in, tokens out. Single-threaded; lives in the worker. */
 export class Engine {
   readonly #scheduler: Scheduler
@@ -44,6 +50,8 @@ export class Engine {
   readonly #eosIds: readonly number[]
   readonly #tier: DiskTier | undefined
   readonly #clock: () => number
+  readonly #openMatchers: () => Matchers
+  #matchers: Matchers | undefined
   readonly #requests = new Map<string, Sequence[]>()
   /** Milliseconds of the clock at which requests with a timeout end. */
   readonly #deadlines = new Map<string, number>()
@@ -57,6 +65,8 @@ export class Engine {
     tier?: DiskTier | undefined
     eosIds: readonly number[]
     clock?: () => number
+    /** Called when the first request comes that constrains its text. */
+    matchers: () => Matchers
   }) {
     this.#clock = parts.clock ?? (() => performance.now())
     this.#tier = parts.tier
@@ -64,6 +74,7 @@ export class Engine {
     this.#runner = parts.runner
     this.#pool = parts.pool
     this.#eosIds = parts.eosIds
+    this.#openMatchers = parts.matchers
   }
 
   get hasWork(): boolean {
@@ -73,20 +84,27 @@ export class Engine {
   add(request: EngineRequest): void {
     const sequences = Array.from({ length: request.params.n }, (_, i) => new Sequence(request, i, this.#eosIds))
     this.#requests.set(request.requestId, sequences)
-    for (const sequence of sequences) this.#scheduler.add(sequence)
+    const { structuredOutputs: constraint, stopTokenIds: stopIds } = request.params
+    for (const sequence of sequences) {
+      if (constraint) sequence.matcher = (this.#matchers ??= this.#openMatchers()).open({ ...constraint, stopIds })
+      this.#scheduler.add(sequence)
+    }
     const { timeout } = request.scheduling
     if (timeout !== undefined) this.#deadlines.set(request.requestId, this.#clock() + timeout * 1000)
   }
 
   /** One step: schedule, run, post-process, collect. */
   async step(): Promise<StepOutput[]> {
-    const started = this.#clock()
-    const late = [...this.#deadlines].filter(([, deadline]) => deadline <= started)
+    const now = this.#clock()
+    const late = [...this.#deadlines].filter(([, deadline]) => deadline <= now)
     const ended = late.flatMap(([requestId]) => this.abort(requestId, undefined, 'timeout'))
+    ended.push(...(await this.#awaitMasks()))
+    const started = this.#clock()
     const chunks = this.#scheduler.schedule()
     if (chunks.length === 0) {
-      // all that is left waits for blocks from disk
+      // all that is left waits for blocks from disk, or for masks
       await this.#tier?.fetched()
+      if (ended.length === 0) await this.#matchers?.changed(maskGraceMs)
       return ended
     }
     const sampled = await this.#runner.run(chunks)
@@ -98,9 +116,35 @@ export class Engine {
     return [...ended, ...outputs]
   }
 
+  /** Waits a little for masks under way; ends the sequences whose grammar has come to its end, or has failed. */
+  async #awaitMasks(): Promise<StepOutput[]> {
+    if (!this.#matchers) return []
+    for (;;) {
+      const late = this.#scheduler.running.filter(({ matcher }) => matcher && !matcher.next && !matcher.error)
+      const now = performance.now()
+      const left = Math.max(0, ...late.map(({ matcher }) => matcher!.askedAt + maskGraceMs - now))
+      if (left === 0) break
+      await this.#matchers.changed(left)
+    }
+    return [...this.#requests.values()].flat().flatMap((sequence): StepOutput[] => {
+      const { matcher, request, index } = sequence
+      // an earlier one of the same request may have ended it
+      if (sequence.finish || !matcher) return []
+      if (matcher.error) {
+        const error = SlipwayError.toWire(matcher.error)
+        return this.abort(request.requestId, undefined, 'error').map((output) => ({ ...output, error }))
+      }
+      if (matcher.next?.state !== 'complete') return []
+      sequence.finish = { reason: 'stop', stopReason: null }
+      this.#end(sequence)
+      return [{ requestId: request.requestId, index, tokenIds: [], finish: sequence.finish }]
+    })
+  }
+
   #collect({ sequence, token, logprobs }: Sampled): StepOutput {
     sequence.append(token)
     if (sequence.finish) this.#end(sequence)
+    else if (sequence.matcher) this.#matchers!.accept(sequence.matcher, token)
     return {
       requestId: sequence.request.requestId,
       index: sequence.index,
@@ -112,6 +156,7 @@ export class Engine {
   }
 
   #end(sequence: Sequence): void {
+    if (sequence.matcher) this.#matchers!.close(sequence.matcher)
     this.#scheduler.remove(sequence)
     const { requestId } = sequence.request
     const left = this.#requests.get(requestId)!.filter((other) => other !== sequence)
@@ -171,5 +216,12 @@ export class Engine {
   checkIdle(): void {
     this.#pool.check([])
     if (this.#requests.size > 0) throw new SlipwayError('internal', `${this.#requests.size} requests left without work`)
+    const numMatchers = this.#matchers?.numOpen ?? 0
+    if (numMatchers > 0) throw new SlipwayError('internal', `${numMatchers} matchers left without a sequence`)
+  }
+
+  /** Ends the threads that the engine has started. */
+  async close(): Promise<void> {
+    await this.#matchers?.end()
   }
 }

@@ -22,7 +22,14 @@ export class GenerationStream implements AsyncIterable<GenerationEvent> {
   #cachedTokens = 0
   #isRead = false
 
-  constructor(client: EngineClient, tokenizer: Tokenizer, request: EngineRequest, signal?: AbortSignal) {
+  /** `before` has to resolve before the engine gets the request; if it rejects, so does the stream. */
+  constructor(
+    client: EngineClient,
+    tokenizer: Tokenizer,
+    request: EngineRequest,
+    signal?: AbortSignal,
+    before?: Promise<void>,
+  ) {
     const { requestId, promptTokenIds, params } = request
     this.requestId = requestId
     this.promptTokenIds = promptTokenIds
@@ -34,14 +41,21 @@ export class GenerationStream implements AsyncIterable<GenerationEvent> {
       return
     }
     signal?.addEventListener('abort', abort, { once: true })
-    client.submit(request, {
-      onStep: (output) => this.#onStep(output),
-      onError: (error) => {
-        this.#error = error
-        this.#end()
-      },
-    })
     this.#onEnd = () => signal?.removeEventListener('abort', abort)
+    const onError = (error: SlipwayError): void => {
+      this.#error = error
+      this.#end()
+    }
+    const submit = (): void => client.submit(request, { onStep: (output) => this.#onStep(output), onError })
+    if (!before) submit()
+    else
+      before
+        .then(() => {
+          if (!this.#isDone) submit()
+        })
+        .catch((error: unknown) => {
+          if (!this.#isDone) onError(SlipwayError.is(error) ? error : SlipwayError.fromWire(SlipwayError.toWire(error)))
+        })
   }
 
   #onEnd: () => void = () => {}

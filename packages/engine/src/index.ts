@@ -10,7 +10,7 @@ export type {
   TokenLogprob,
   Usage,
 } from './outputs.ts'
-export { resolveParams, type ResolvedParams, type SamplingParams } from './sampling-params.ts'
+export { resolveParams, type ResolvedParams, type SamplingParams, type StructuredOutputs } from './sampling-params.ts'
 export { resolveScheduling, type SchedulingOptions } from './scheduling-options.ts'
 export { diskBytes, memoryBytes } from './sizes.ts'
 export { engineOptionsSchema, parseOptions, resolveEngineOptions, type EngineOptions } from './options.ts'

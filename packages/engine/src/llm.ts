@@ -8,11 +8,13 @@ import {
   type ChatMessage,
   type GenerationConfig,
 } from '@slipway/checkpoint'
+import { GrammarChecker } from '@slipway/grammar'
 import { SlipwayError } from '@slipway/tensor'
 import { EngineClient } from './client.ts'
 import type { EngineStats } from './engine.ts'
 import { GenerationStream } from './generation-stream.ts'
 import { runAll, streamAll, type BatchOptions, type IndexedEvent, type RequestOptions } from './batch.ts'
+import { endIds, grammarSetup } from './grammar-setup.ts'
 import { locateModel, type ModelSource } from './locate-model.ts'
 import { resolveEngineOptions, type EngineOptions, type ResolvedEngineOptions } from './options.ts'
 import type { RequestOutput } from './outputs.ts'
@@ -153,7 +155,7 @@ export class LLM {
     params: SamplingParams = {},
     options: RequestOptions & { readonly requestId?: string } = {},
   ): GenerationStream {
-    const { info, tokenizer, defaultParams } = this.#parts
+    const { info, tokenizer, defaultParams, grammars } = this.#parts
     const client = this.#client!
     const given = Object.fromEntries(Object.entries(params).filter(([, value]) => value !== undefined))
     const scheduling = resolveScheduling(options)
@@ -188,7 +190,20 @@ export class LLM {
       },
       scheduling,
     }
-    return new GenerationStream(client, tokenizer, request, options.signal)
+    const constraint = resolved.structuredOutputs
+    const before = constraint && grammars.check(constraint.source)
+    return new GenerationStream(client, tokenizer, request, options.signal, before)
+  }
+
+  /**
+   * Tries what the parameters ask to compile, which `submit` does as well, but then the fault comes by the stream.
+   * Rejects with `request` if it cannot be used.
+   */
+  async prepare(params: SamplingParams): Promise<void> {
+    const { info, grammars } = this.#parts
+    const { structuredOutputs } = params
+    const constraint = structuredOutputs && resolveParams({ structuredOutputs }, info).structuredOutputs
+    if (constraint) await grammars.check(constraint.source)
   }
 
   /** Completes a prompt, or many; with `stream` events come as they are made. */
@@ -267,6 +282,7 @@ export class LLM {
   /** Ends all requests and the engine's thread. */
   async close(): Promise<void> {
     this.#isClosed = true
+    await this.#loaded?.grammars.close()
     await this.#client?.close()
     await this.ready.catch(() => {})
   }
@@ -281,14 +297,19 @@ interface Loaded {
   readonly tokenizer: Tokenizer
   readonly chatTemplate: ChatTemplate
   readonly defaultParams: SamplingParams
+  readonly grammars: GrammarChecker
 }
 
 /** What this thread needs of the model. */
 async function loadFront(directory: string, templateFile: string | undefined): Promise<Omit<Loaded, 'info'>> {
   const tokenizer = await Tokenizer.load(directory)
-  checkVocabulary(tokenizer, await readConfig(directory))
+  const config = await readConfig(directory)
+  checkVocabulary(tokenizer, config)
   const chatTemplate = await ChatTemplate.load(directory, { templateFile })
-  return { tokenizer, chatTemplate, defaultParams: defaultsFrom(await readGenerationConfig(directory)) }
+  const generationConfig = await readGenerationConfig(directory)
+  const stopIds = endIds(config, generationConfig)
+  const grammars = new GrammarChecker(grammarSetup(directory, config.vocabSize, stopIds))
+  return { tokenizer, chatTemplate, defaultParams: defaultsFrom(generationConfig), grammars }
 }
 
 interface Source extends ModelSource {

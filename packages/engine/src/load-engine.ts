@@ -1,5 +1,6 @@
 import { freemem } from 'node:os'
 import { openCheckpoint, packedCacheDir, type Checkpoint, type ModelConfig } from '@slipway/checkpoint'
+import { Matchers } from '@slipway/grammar'
 import { loadModel, type LanguageModel } from '@slipway/models'
 import {
   cpuDevice,
@@ -13,6 +14,7 @@ import {
 } from '@slipway/tensor'
 import { BlockPool } from './block-pool.ts'
 import { Engine } from './engine.ts'
+import { endIds, grammarSetup } from './grammar-setup.ts'
 import { openTier } from './open-tier.ts'
 import type { ResolvedEngineOptions } from './options.ts'
 import type { LoadProgress, ModelInfo, WorkerSetup } from './protocol.ts'
@@ -89,8 +91,10 @@ export async function loadEngine(
     memory: runner.memory,
     config: model.config,
   })
-  const eosIds = [...new Set([...checkpoint.config.eosTokenIds, ...checkpoint.generationConfig.eosTokenIds])]
-  const engine = new Engine({ pool, runner, tier, scheduler: new Scheduler(pool, options, tier), eosIds })
+  const eosIds = endIds(checkpoint.config, checkpoint.generationConfig)
+  const grammars = grammarSetup(directory, checkpoint.config.vocabSize, eosIds)
+  const scheduler = new Scheduler(pool, options, tier)
+  const engine = new Engine({ pool, runner, tier, scheduler, eosIds, matchers: () => new Matchers(grammars) })
   const info: ModelInfo = {
     model: name,
     directory,

@@ -3,6 +3,7 @@ import {
   adjustLogits,
   kvCache,
   logprobs,
+  maskLogits,
   sample,
   selectRows,
   type Device,
@@ -80,6 +81,7 @@ export class Runner {
     const raw = withLogprobs.length > 0 ? selectRows(logits, this.#ints(withLogprobs)) : undefined
     const adjustments = this.#adjustments(sequences)
     if (adjustments) adjustLogits(logits, adjustments)
+    this.#mask(logits, sequences)
     const sampled = this.#sample(logits, sequences)
     await this.#device.run(raw ? [sampled, raw] : [sampled])
     const tokens = await this.#device.read(sampled)
@@ -138,6 +140,17 @@ export class Runner {
     }
   }
 
+  /** Bans what the grammars of the sequences do not allow; other rows stay as they are. */
+  #mask(logits: Tensor, sequences: readonly Sequence[]): void {
+    const masks = sequences.map((sequence) => maskOf(sequence))
+    const rows = masks.flatMap((mask, i) => (mask ? [i] : []))
+    if (rows.length === 0) return
+    const width = masks[rows[0]!]!.length
+    const words = new Uint32Array(rows.length * width)
+    for (const [i, row] of rows.entries()) words.set(masks[row]!, i * width)
+    maskLogits(logits, this.#ints(rows), this.#device.tensor(words, [rows.length, width], 'u32'))
+  }
+
   #sample(logits: Tensor, sequences: readonly Sequence[]): Tensor {
     const { params, seeds, places } = samplingOf(sequences)
     return sample(
@@ -177,7 +190,7 @@ export class Runner {
 /** Whether the next token is drawn from the model's own logits, and nothing is told of them. */
 function isPlain(sequence: Sequence): boolean {
   const { params } = sequence.request
-  if (params.logprobs != null || hasPenalties(params) || sequence.numGenerated < params.minTokens) return false
+  if (maskOf(sequence) || params.logprobs != null || hasPenalties(params) || sequence.numGenerated < params.minTokens) return false
   return Object.keys(params.logitBias).length === 0
 }
 
@@ -198,6 +211,25 @@ function changesOf(sequence: Sequence): Map<number, { count: number; inPrompt: n
     else changes.set(token, { count: 0, inPrompt: 0, bias })
   }
   for (const [token, bias] of Object.entries(params.logitBias)) addBias(Number(token), bias)
-  if (sequence.numGenerated < params.minTokens) for (const token of sequence.stopIds) addBias(token, -Infinity)
+  if (sequence.numGenerated < params.minTokens && !mustStop(sequence))
+    for (const token of sequence.stopIds) addBias(token, -Infinity)
   return changes
+}
+
+function maskOf({ matcher }: Sequence): Uint32Array | undefined {
+  return matcher?.next?.state === 'masked' ? matcher.next.mask : undefined
+}
+
+/** True when its grammar leaves a sequence nothing but tokens that end it: then a ban would leave none at all. */
+function mustStop(sequence: Sequence): boolean {
+  const mask = maskOf(sequence)
+  return mask !== undefined && countBits(mask) === countBits(mask, sequence.stopIds)
+}
+
+/** How many bits are set, of all or of those of `ids`. */
+function countBits(mask: Uint32Array, ids?: ReadonlySet<number>): number {
+  let count = 0
+  if (ids) for (const id of ids) count += (mask[id >>> 5]! >>> (id & 31)) & 1
+  else for (let word of mask) for (; word !== 0; word &= word - 1) count++
+  return count
 }

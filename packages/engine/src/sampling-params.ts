@@ -1,5 +1,18 @@
+import { toSource, type GrammarSource, type GrammarSpec, type Trigger } from '@slipway/grammar'
 import { SlipwayError } from '@slipway/tensor'
 import { z } from 'zod'
+
+/** A constraint on the text; with `after` it holds from there on, such as behind the end of a model's thinking. */
+export interface StructuredOutputs extends GrammarSpec {
+  /** A text, or token ids, after which the constraint begins; absent: from the first token on. */
+  readonly after?: string | readonly number[] | undefined
+}
+
+/** The constraint as the engine takes it. */
+export interface Constraint {
+  readonly source: GrammarSource
+  readonly after: Trigger | undefined
+}
 
 /** What can be asked of one generation. Names and meanings are vLLM's, in camel case. */
 export interface SamplingParams {
@@ -33,6 +46,8 @@ export interface SamplingParams {
   readonly skipSpecialTokens?: boolean | undefined
   /** Special tokens that stay in the text all the same, by id: those that mark reasoning and tool calls. */
   readonly keepSpecialTokens?: readonly number[] | undefined
+  /** What the text must be: JSON by a schema, a regular expression, one of a list, or what a grammar accepts. */
+  readonly structuredOutputs?: StructuredOutputs | null | undefined
 }
 
 const integer = (low: number, high: number) => z.int().min(low).max(high)
@@ -69,10 +84,38 @@ const schema = z.strictObject({
     .array(integer(0, 2 ** 31 - 1))
     .max(64)
     .default([]),
+  structuredOutputs: z
+    .strictObject({
+      // what is in them is checked where it is understood
+      json: z.unknown().optional(),
+      jsonObject: z.boolean().optional(),
+      regex: z.string().optional(),
+      choice: z.array(z.string()).optional(),
+      grammar: z.string().optional(),
+      structuralTag: z.unknown().optional(),
+      disableAnyWhitespace: z.boolean().optional(),
+      after: z
+        .union([
+          z.string().min(1).max(1000),
+          z
+            .array(integer(0, 2 ** 31 - 1))
+            .min(1)
+            .max(64),
+        ])
+        .optional(),
+    })
+    .nullish(),
 })
 
+function constraintOf({ after, ...spec }: StructuredOutputs): Constraint {
+  const trigger = typeof after === 'string' ? { text: after } : after && { tokenIds: after }
+  return { source: toSource(spec), after: trigger }
+}
+
 /** Every parameter decided: what the engine works with. */
-export type ResolvedParams = Readonly<z.output<typeof schema>>
+export type ResolvedParams = Readonly<Omit<z.output<typeof schema>, 'structuredOutputs'>> & {
+  readonly structuredOutputs: Constraint | undefined
+}
 
 /** What of a model limits the parameters. */
 export interface ParamLimits {
@@ -90,7 +133,7 @@ export function resolveParams(params: SamplingParams, limits: ParamLimits): Reso
     const { message } = issue.code === 'invalid_key' ? (issue.issues[0] ?? issue) : issue
     throw new SlipwayError('request', `${name}: ${message}`, { param: name })
   }
-  const resolved = parsed.data
+  const { structuredOutputs, ...resolved } = parsed.data
   const beyond = [...Object.keys(resolved.logitBias).map(Number), ...resolved.stopTokenIds].find(
     (id) => id >= limits.vocabSize,
   )
@@ -104,5 +147,9 @@ export function resolveParams(params: SamplingParams, limits: ParamLimits): Reso
       `minTokens ${resolved.minTokens} is above maxTokens ${resolved.maxTokens}; lower it`,
       { param: 'minTokens' },
     )
-  return resolved
+  // the schema has checked its form
+  return {
+    ...resolved,
+    structuredOutputs: structuredOutputs ? constraintOf(structuredOutputs as StructuredOutputs) : undefined,
+  }
 }

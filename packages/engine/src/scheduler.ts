@@ -62,7 +62,8 @@ export class Scheduler {
     const isProbing = ++this.#numPlanned % probeInterval === 0
     const plan = new StepPlan({ maxTokens, cost: this.#cost, budgetMs, isProbing })
     for (const sequence of this.running.filter(isDecoding))
-      if (this.running.includes(sequence) && this.#reserve(sequence, plan)) this.#plan(sequence, 1, plan)
+      if (sequence.numReady > 0 && this.running.includes(sequence) && this.#reserve(sequence, plan))
+        this.#plan(sequence, 1, plan)
     this.#planPrompts(plan)
     this.#work = plan.work
     return plan.chunks
@@ -85,7 +86,7 @@ export class Scheduler {
         else plan.pass(next)
         if (outcome === 'no blocks') withoutBlocks.push(next)
       } else if (started) {
-        const numTokens = plan.room(started.numComputed, started.numPending)
+        const numTokens = plan.room(started.numComputed, started.numReady)
         if (numTokens === 0) return
         this.#plan(started, numTokens, plan)
       } else return
@@ -111,7 +112,9 @@ export class Scheduler {
     if (this.#isInTheMaking(sequence, matched.length)) return 'in the making'
     if (this.#tier?.isFetching(sequence, matched.length)) return 'in the making'
     const numCached = matched.length * this.#pool.blockSize
-    const numTokens = plan.room(numCached, tokens.length - numCached)
+    const numReady = sequence.numReady - numCached
+    if (numReady === 0) return 'in the making'
+    const numTokens = plan.room(numCached, numReady)
     if (numTokens === 0) return 'step is full'
     this.#pool.share(sequence, matched)
     const count = this.#pool.blocksFor(tokens.length)

@@ -1,3 +1,4 @@
+import type { RemoteMatcher } from '@slipway/grammar'
 import type { BlockOwner } from './block-pool.ts'
 import type { FinishReason } from './outputs.ts'
 import type { ResolvedParams } from './sampling-params.ts'
@@ -38,6 +39,8 @@ export class Sequence implements BlockOwner {
   /** How often a sequence that came later got blocks that this one waits for. */
   numOvertaken = 0
   finish: { reason: FinishReason; stopReason: number | null } | undefined
+  /** Says which tokens may come next, where the request constrains its text. */
+  matcher: RemoteMatcher | undefined
   #uses: Map<number, TokenUse> | undefined
 
   /** `index` tells apart the completions of one request; `eosIds` end a sequence unless the request ignores them. */
@@ -70,6 +73,11 @@ export class Sequence implements BlockOwner {
   /** Tokens still to be run through the model before the next one can be sampled. */
   get numPending(): number {
     return this.tokens.length - this.numComputed
+  }
+
+  /** Of the pending tokens those that can be run now: the last one waits for what may follow it. */
+  get numReady(): number {
+    return this.matcher && !this.matcher.next ? this.numPending - 1 : this.numPending
   }
 
   /** Appends a sampled token and decides whether the sequence ends with it. */

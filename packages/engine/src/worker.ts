@@ -56,7 +56,7 @@ async function main(): Promise<void> {
     else if (command.type === 'resetPrefixCache') engine.resetPrefixCache()
     else {
       engine.abortAll('abort')
-      void engine.flush().finally(() => {
+      void Promise.allSettled([engine.flush(), engine.close()]).then(() => {
         device.close()
         port.close()
       })

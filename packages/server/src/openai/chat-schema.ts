@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { arrayOf } from './array-of.ts'
 import { checkStreamOptions, samplingFields, schedulingFields, streamFields } from './fields.ts'
 import { messageSchema } from './messages.ts'
+import { structuredFields } from './structured-outputs.ts'
 import { toolsSchema } from './tools.ts'
 import { labels, unsupportedInChat } from './unsupported.ts'
 
@@ -20,6 +21,7 @@ export const chatSchema = z
     tools: toolsSchema.optional(),
     ...samplingFields,
     ...schedulingFields,
+    ...structuredFields,
     ...streamFields,
     ...labels,
     ...unsupportedInChat,

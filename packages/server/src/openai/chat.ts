@@ -22,6 +22,7 @@ import { toTemplateMessage } from './messages.ts'
 import { parseRequest } from './parse.ts'
 import { requireFits } from './prompt-limit.ts'
 import { sseResponse } from './sse.ts'
+import { structuredParams } from './structured-outputs.ts'
 import { toTool } from './tools.ts'
 
 type ChatFinishReason = 'stop' | 'length' | 'tool_calls'
@@ -69,6 +70,7 @@ export async function postChatCompletions(c: Context<ServerEnv>, context: Server
   requireModel(context, request.model)
   const envelope = newEnvelope(context, 'chatcmpl', request.model)
   const answerOptions = readAnswerOptions(context, request)
+  const structured = await structuredParams(llm, request)
   const { max_tokens, max_completion_tokens, logprobs, top_logprobs } = request
   const askedMaxTokens = max_completion_tokens ?? max_tokens
   const generations = Generations.submit(context, {
@@ -77,6 +79,7 @@ export async function postChatCompletions(c: Context<ServerEnv>, context: Server
     params: {
       ...samplingParams(request),
       keepSpecialTokens: answerOptions.decode.keepSpecialTokens,
+      ...structured,
       maxTokens: askedMaxTokens,
       logprobs: logprobs ? (top_logprobs ?? 0) : undefined,
     },

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { checkStreamOptions, samplingFields, schedulingFields, streamFields } from './fields.ts'
 import { promptsSchema } from './prompts.ts'
+import { structuredFields } from './structured-outputs.ts'
 import { labels, unsupportedInCompletions } from './unsupported.ts'
 
 /** Most completions that one request may ask for: prompts times `n`. */
@@ -17,6 +18,7 @@ export const completionSchema = z
     best_of: z.int().min(1).optional(),
     ...samplingFields,
     ...schedulingFields,
+    ...structuredFields,
     ...streamFields,
     ...labels,
     ...unsupportedInCompletions,

@@ -10,6 +10,7 @@ import { apiFinishReason, Generations } from './generations.ts'
 import { parseRequest } from './parse.ts'
 import { requireFits } from './prompt-limit.ts'
 import { sseResponse } from './sse.ts'
+import { structuredParams } from './structured-outputs.ts'
 
 export interface Completion extends Envelope {
   readonly object: 'text_completion'
@@ -35,11 +36,13 @@ export async function postCompletions(c: Context<ServerEnv>, context: ServerCont
   requireModel(context, request.model)
   for (const prompt of request.prompt) requireFits(context, [prompt], 'prompt')
   const envelope = newEnvelope(context, 'cmpl', request.model)
+  const structured = await structuredParams(llm, request)
   const generations = Generations.submit(context, {
     id: envelope.id,
     prompts: request.prompt,
     params: {
       ...samplingParams(request),
+      ...structured,
       maxTokens: request.max_tokens ?? defaultMaxTokens,
       logprobs: request.logprobs,
     },

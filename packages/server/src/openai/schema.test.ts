@@ -79,8 +79,6 @@ describe('chat completions', () => {
     [{ prediction: { type: 'content', content: 'x' } }, 'prediction'],
     [{ prompt_cache_options: {} }, 'prompt_cache_options'],
     [{ reasoning_effort: 'high' }, 'reasoning_effort'],
-    [{ response_format: { type: 'json_object' } }, 'response_format'],
-    [{ response_format: { type: 'json_schema', json_schema: { name: 'x' } } }, 'response_format'],
     [{ service_tier: 'flex' }, 'service_tier'],
     [{ store: true }, 'store'],
     [{ tool_choice: 'required' }, 'tool_choice'],

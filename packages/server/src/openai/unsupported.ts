@@ -38,7 +38,6 @@ export const unsupportedInChat = {
   reasoning_effort: unlessInert(
     'use what the chat template offers, such as "chat_template_kwargs": {"enable_thinking": false}',
   ),
-  response_format: unlessInert('only {"type": "text"} is supported yet; ask for JSON in a message', { type: 'text' }),
   service_tier: unlessInert('all requests are served alike; use "auto", or remove it', 'auto', 'default'),
   store: unlessInert('answers are not stored; use false, or remove it', false),
   tool_choice: unlessInert(`${noGrammar}; use "auto" or "none"`, 'auto', 'none'),
