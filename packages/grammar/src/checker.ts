@@ -26,7 +26,8 @@ export class GrammarChecker {
   #numChecks = 0
 
   constructor(setup: GrammarSetup, { limitMs = 1000 }: { readonly limitMs?: number } = {}) {
-    this.#thread = new GrammarThread(setup, limitMs, {
+    // what passed is remembered by its text alone
+    this.#thread = new GrammarThread({ ...setup, maxGrammars: 1 }, limitMs, {
       onReport: (report) => {
         if (report.type === 'checked') this.#settle(report.error && SlipwayError.fromWire(report.error))
       },
