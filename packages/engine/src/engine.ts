@@ -39,7 +39,7 @@ export interface EngineStats {
   readonly residentBytes: number
 }
 
-/** Longest time in which the others wait for the mask of a sequence; one that is later misses steps. */
+/** Longest time that logits wait for the masks of their rows; a sequence whose mask is later misses steps. */
 const maskGraceMs = 5
 
 /** Requests in, tokens out. Single-threaded; lives in the worker. */
@@ -95,11 +95,10 @@ export class Engine {
 
   /** One step: schedule, run, post-process, collect. */
   async step(): Promise<StepOutput[]> {
-    const now = this.#clock()
-    const late = [...this.#deadlines].filter(([, deadline]) => deadline <= now)
-    const ended = late.flatMap(([requestId]) => this.abort(requestId, undefined, 'timeout'))
-    ended.push(...(await this.#awaitMasks()))
     const started = this.#clock()
+    const late = [...this.#deadlines].filter(([, deadline]) => deadline <= started)
+    const ended = late.flatMap(([requestId]) => this.abort(requestId, undefined, 'timeout'))
+    ended.push(...this.#endConstrained())
     const chunks = this.#scheduler.schedule()
     if (chunks.length === 0) {
       // all that is left waits for blocks from disk, or for masks
@@ -107,8 +106,14 @@ export class Engine {
       if (ended.length === 0) await this.#matchers?.changed(maskGraceMs)
       return ended
     }
-    const sampled = await this.#runner.run(chunks)
-    this.#scheduler.advance(chunks, this.#clock() - started)
+    const sampled = await this.#runner.run(chunks, (sequences) => this.#awaitMasks(sequences))
+    const withToken = new Set(sampled.map(({ sequence }) => sequence))
+    const computed = chunks.map(({ sequence, numTokens }) => {
+      const isWithout = numTokens === sequence.numPending && !withToken.has(sequence)
+      // the row of a token that could not be drawn is run again when it can
+      return { sequence, numTokens: isWithout ? numTokens - 1 : numTokens }
+    })
+    this.#scheduler.advance(computed, this.#clock() - started)
     this.#numSteps++
     await this.#tier?.store()
     // a sequence may have been aborted while the device was computing
@@ -116,16 +121,20 @@ export class Engine {
     return [...ended, ...outputs]
   }
 
-  /** Waits a little for masks under way; ends the sequences whose grammar has come to its end, or has failed. */
-  async #awaitMasks(): Promise<StepOutput[]> {
-    if (!this.#matchers) return []
-    for (;;) {
-      const late = this.#scheduler.running.filter(({ matcher }) => matcher && !matcher.next && !matcher.error)
-      const now = performance.now()
-      const left = Math.max(0, ...late.map(({ matcher }) => matcher!.askedAt + maskGraceMs - now))
-      if (left === 0) break
-      await this.#matchers.changed(left)
+  /** Waits a little for the masks of sequences whose logits are computed; those that still lack one have to be held. */
+  async #awaitMasks(sequences: readonly Sequence[]): Promise<void> {
+    const until = performance.now() + maskGraceMs
+    while (sequences.some(isWithoutMask)) {
+      const left = until - performance.now()
+      if (left > 0) await this.#matchers?.changed(left)
+      else for (const { matcher } of sequences.filter(isWithoutMask)) matcher!.isLate = true
+      if (left <= 0) return
     }
+  }
+
+  /** Ends the sequences whose grammar has come to its end, or has failed. */
+  #endConstrained(): StepOutput[] {
+    if (!this.#matchers) return []
     return [...this.#requests.values()].flat().flatMap((sequence): StepOutput[] => {
       const { matcher, request, index } = sequence
       // an earlier one of the same request may have ended it
@@ -224,4 +233,8 @@ export class Engine {
   async close(): Promise<void> {
     await this.#matchers?.end()
   }
+}
+
+function isWithoutMask({ matcher }: Sequence): boolean {
+  return matcher !== undefined && !matcher.next && !matcher.error
 }

@@ -31,6 +31,8 @@ export interface Sampled {
   readonly logprobs: RawLogprobs | undefined
 }
 
+type AwaitMasks = (sequences: readonly Sequence[]) => Promise<void>
+
 /** Lays out a step for the model, runs it and samples. Owns the KV caches. */
 export class Runner {
   readonly #device: Device
@@ -52,17 +54,21 @@ export class Runner {
     this.#decodeSteps = new DecodeSteps(device, model, this.#caches)
   }
 
-  /** Computes the chunks; returns one token for each sequence whose last token was among them. */
-  async run(chunks: readonly Chunk[]): Promise<Sampled[]> {
+  /**
+   * Computes the chunks; returns one token for each sequence whose last token was among them. Masks may be made while
+   * the model runs: `awaitMasks` is asked for those that are missing afterwards, and a sequence that then still has
+   * none, or whose text is complete, gets no token.
+   */
+  async run(chunks: readonly Chunk[], awaitMasks?: AwaitMasks): Promise<Sampled[]> {
     try {
-      return await this.#run(chunks)
+      return await this.#run(chunks, awaitMasks)
     } catch (error) {
       this.#device.discard()
       throw error
     }
   }
 
-  async #run(chunks: readonly Chunk[]): Promise<Sampled[]> {
+  async #run(chunks: readonly Chunk[], awaitMasks?: AwaitMasks): Promise<Sampled[]> {
     const complete = chunks.filter(({ sequence, numTokens }) => sequence.numPending === numTokens)
     const layout = layOut(chunks, this.#blockSize)
     if (layout.ids.length === complete.length && complete.every(({ sequence }) => isPlain(sequence))) {
@@ -70,12 +76,20 @@ export class Runner {
       const tokens = await this.#decodeSteps.run(layout, samplingOf(decoded))
       return decoded.map((sequence, i) => ({ sequence, token: tokens[i]!, logprobs: undefined }))
     }
-    const logits = this.#model.forward(this.#batchOf(layout), this.#caches)
+    let logits = this.#model.forward(this.#batchOf(layout), this.#caches)
     if (!logits) {
       await this.#device.run([])
       return []
     }
-    const sequences = complete.map((chunk) => chunk.sequence)
+    let sequences = complete.map((chunk) => chunk.sequence)
+    if (!sequences.every(({ canSample }) => canSample)) {
+      await this.#device.run([logits])
+      await awaitMasks?.(sequences)
+      const rows = sequences.flatMap(({ canSample }, i) => (canSample ? [i] : []))
+      if (rows.length === 0) return []
+      if (rows.length < sequences.length) logits = selectRows(logits, this.#ints(rows))
+      sequences = rows.map((i) => sequences[i]!)
+    }
     const withLogprobs = sequences.flatMap((s, i) => (s.request.params.logprobs == null ? [] : [i]))
     // a copy: logprobs are the model's own, and the adjustments are made in place
     const raw = withLogprobs.length > 0 ? selectRows(logits, this.#ints(withLogprobs)) : undefined
@@ -190,7 +204,14 @@ export class Runner {
 /** Whether the next token is drawn from the model's own logits, and nothing is told of them. */
 function isPlain(sequence: Sequence): boolean {
   const { params } = sequence.request
-  if (maskOf(sequence) || params.logprobs != null || hasPenalties(params) || sequence.numGenerated < params.minTokens) return false
+  if (
+    !sequence.canSample ||
+    maskOf(sequence) ||
+    params.logprobs != null ||
+    hasPenalties(params) ||
+    sequence.numGenerated < params.minTokens
+  )
+    return false
   return Object.keys(params.logitBias).length === 0
 }
 

@@ -75,9 +75,15 @@ export class Sequence implements BlockOwner {
     return this.tokens.length - this.numComputed
   }
 
-  /** Of the pending tokens those that can be run now: the last one waits for what may follow it. */
+  /** Whether it is known what may come next, and something may. */
+  get canSample(): boolean {
+    const { matcher } = this
+    return !matcher || (matcher.next !== undefined && matcher.next.state !== 'complete')
+  }
+
+  /** Of the pending tokens those that can be run now: the last one is held where the mask that it needs is late. */
   get numReady(): number {
-    return this.matcher && !this.matcher.next ? this.numPending - 1 : this.numPending
+    return this.matcher?.isLate ? this.numPending - 1 : this.numPending
   }
 
   /** Appends a sampled token and decides whether the sequence ends with it. */

@@ -1,3 +1,4 @@
+import { availableParallelism, loadavg } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { SlipwayError } from '@slipway/tensor'
 import { grammarFault } from './ast.ts'
@@ -72,7 +73,7 @@ export class GrammarThread {
     this.#timer = setTimeout(() => {
       const seconds = this.#limitMs / 1000
       this.#restart(grammarFault(`the grammar takes more than ${seconds} s to prepare; make it simpler or smaller`))
-    }, this.#limitMs)
+    }, this.#limitMs * busyness())
   }
 
   #receive(report: GrammarReport): void {
@@ -103,4 +104,12 @@ export class GrammarThread {
     this.#numPending = 0
     this.#hooks.onRestart(error)
   }
+}
+
+/**
+ * How much longer than alone a thread takes where more of them want to run than there are cores, up to 4: a limit of
+ * time is to refuse the grammar, not the machine's load.
+ */
+export function busyness(): number {
+  return Math.min(4, Math.max(1, loadavg()[0]! / availableParallelism()))
 }

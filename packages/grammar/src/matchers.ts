@@ -10,8 +10,8 @@ export class RemoteMatcher {
   next: NextTokens | undefined
   /** Why there is no next token; the text cannot go on. */
   error: SlipwayError | undefined
-  /** When the computation was asked for. */
-  askedAt: number = performance.now()
+  /** True when `next` takes longer than its owner is willing to wait; a first mask always does. */
+  isLate = true
 
   constructor(request: MatcherRequest) {
     this.request = request
@@ -36,8 +36,10 @@ export class Matchers {
       onReport: (report) => {
         this.#pending.shift()
         const matcher = 'id' in report ? this.#open.get(report.id) : undefined
-        if (matcher && report.type === 'next') matcher.next = report.next
-        else if (matcher && report.type === 'refused') matcher.error = SlipwayError.fromWire(report.error)
+        if (matcher && report.type === 'next') {
+          matcher.next = report.next
+          matcher.isLate = false
+        } else if (matcher && report.type === 'refused') matcher.error = SlipwayError.fromWire(report.error)
         this.#wake()
       },
       onRestart: (error) => {
@@ -71,7 +73,7 @@ export class Matchers {
 
   #begin(id: number, matcher: RemoteMatcher): void {
     matcher.next = undefined
-    matcher.askedAt = performance.now()
+    matcher.isLate = true
     this.#pending.push(id)
     this.#thread.send({ type: 'open', id, request: matcher.request, tokens: matcher.tokens })
   }
@@ -82,7 +84,6 @@ export class Matchers {
     matcher.tokens.push(token)
     matcher.next = undefined
     if (id === undefined || matcher.error) return
-    matcher.askedAt = performance.now()
     this.#pending.push(id)
     this.#thread.send({ type: 'accept', id, token })
   }

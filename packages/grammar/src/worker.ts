@@ -21,6 +21,10 @@ async function main(): Promise<void> {
     stopIds: setup.stopIds,
   })
   const compiler = await GrammarCompiler.create(vocabulary, setup)
+  // fresh Wasm is slow: the first one to ask is not to pay for that
+  const first = compiler.compile({ kind: 'jsonObject', text: 'true', compact: false }).matcher()
+  first.fillMask(new Uint32Array(Math.ceil(setup.vocabSize / 32)))
+  first.dispose()
   const matchers = new Map<number, TriggeredMatcher>()
 
   const serve = async (command: GrammarCommand): Promise<void> => {
