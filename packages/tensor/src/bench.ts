@@ -18,6 +18,7 @@ import { expertLinearOp } from './ops/expert-linear.ts'
 import { kvWriteOp } from './ops/kv-cache.ts'
 import { linearOp } from './ops/linear.ts'
 import { quantizedExpertLinearOp } from './ops/quantized-expert-linear.ts'
+import { maskLogitsOp } from './ops/mask-logits.ts'
 import { quantizedLinearOp } from './ops/quantized-linear.ts'
 import { rmsNormOp } from './ops/rms-norm.ts'
 import { ropeWriteOp } from './ops/rope-write.ts'
@@ -278,6 +279,12 @@ export function benchCases(): readonly BenchCase[] {
       sampleCase(rows, 'topP 0.95', [1, 0, 0.95, 0]),
       sampleCase(rows, 'topK 40', [1, 40, 1, 0]),
     ]),
+    {
+      op: maskLogitsOp,
+      label: '1x151936, every other token',
+      inputs: [f32(1, 151936), i32(() => 0, 1), { shape: [1, 151936 / 32], dtype: 'u32', value: () => 0x55555555 }],
+      attributes: {},
+    },
     { op: argmaxOp, label: '1x151936', inputs: [f32(1, 151936)], attributes: {} },
     {
       op: logprobsOp,
