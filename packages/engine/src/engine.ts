@@ -66,7 +66,7 @@ export class Engine {
     eosIds: readonly number[]
     clock?: () => number
     /** Called when the first request comes that constrains its text. */
-    matchers: () => Matchers
+    matchers?: () => Matchers
   }) {
     this.#clock = parts.clock ?? (() => performance.now())
     this.#tier = parts.tier
@@ -74,7 +74,7 @@ export class Engine {
     this.#runner = parts.runner
     this.#pool = parts.pool
     this.#eosIds = parts.eosIds
-    this.#openMatchers = parts.matchers
+    this.#openMatchers = parts.matchers ?? noMatchers
   }
 
   get hasWork(): boolean {
@@ -237,4 +237,8 @@ export class Engine {
 
 function isWithoutMask({ matcher }: Sequence): boolean {
   return matcher !== undefined && !matcher.next && !matcher.error
+}
+
+function noMatchers(): never {
+  throw new SlipwayError('internal', 'this engine was made without matchers for constrained text')
 }

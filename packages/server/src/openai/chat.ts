@@ -70,7 +70,7 @@ export async function postChatCompletions(c: Context<ServerEnv>, context: Server
   requireModel(context, request.model)
   const envelope = newEnvelope(context, 'chatcmpl', request.model)
   const answerOptions = readAnswerOptions(context, request)
-  const structured = await structuredParams(llm, request)
+  const structured = await structuredParams(context.llm, request)
   const { max_tokens, max_completion_tokens, logprobs, top_logprobs } = request
   const askedMaxTokens = max_completion_tokens ?? max_tokens
   const generations = Generations.submit(context, {
