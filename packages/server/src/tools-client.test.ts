@@ -72,8 +72,9 @@ async function answer(request: Body) {
       }
     }
   }
-  // the second time the prompt's beginning is found in the cache
-  expect({ ...usage!, prompt_tokens_details: undefined }).toEqual({ ...whole.usage, prompt_tokens_details: undefined })
+  // what the cache has of a prompt depends on what was asked before
+  const counts = { ...whole.usage!, prompt_tokens_details: undefined }
+  expect({ ...usage!, prompt_tokens_details: undefined }).toEqual(counts)
   expect(parts).toEqual(
     whole.choices.map(({ message, finish_reason }) => ({
       content: message.content ?? '',
@@ -85,7 +86,7 @@ async function answer(request: Body) {
     })),
   )
   const [choice] = whole.choices
-  return { message: choice!.message as Message, reason: choice!.finish_reason, usage: whole.usage! }
+  return { message: choice!.message as Message, reason: choice!.finish_reason, usage: counts }
 }
 
 describe('tools', () => {
