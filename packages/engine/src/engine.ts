@@ -1,10 +1,11 @@
-import type { Matchers } from '@slipway/grammar'
+import type { MatcherRequest, Matchers, RemoteMatcher } from '@slipway/grammar'
 import { SlipwayError, type WireError } from '@slipway/tensor'
 import type { BlockPool } from './block-pool.ts'
 import type { DiskTier } from './disk-tier.ts'
 import type { FinishReason } from './outputs.ts'
 import type { RawLogprobs, Runner, Sampled } from './runner.ts'
 import type { Scheduler } from './scheduler.ts'
+import type { Chunk } from './step-plan.ts'
 import { Sequence, type EngineRequest } from './sequence.ts'
 
 /** What one step brought for one sequence. */
@@ -50,7 +51,7 @@ export class Engine {
   readonly #eosIds: readonly number[]
   readonly #tier: DiskTier | undefined
   readonly #clock: () => number
-  readonly #openMatchers: () => Matchers
+  readonly #openMatchers: (() => Matchers) | undefined
   #matchers: Matchers | undefined
   readonly #requests = new Map<string, Sequence[]>()
   /** Milliseconds of the clock at which requests with a timeout end. */
@@ -74,7 +75,7 @@ export class Engine {
     this.#runner = parts.runner
     this.#pool = parts.pool
     this.#eosIds = parts.eosIds
-    this.#openMatchers = parts.matchers ?? noMatchers
+    this.#openMatchers = parts.matchers
   }
 
   get hasWork(): boolean {
@@ -86,34 +87,38 @@ export class Engine {
     this.#requests.set(request.requestId, sequences)
     const { structuredOutputs: constraint, stopTokenIds: stopIds } = request.params
     for (const sequence of sequences) {
-      if (constraint) sequence.matcher = (this.#matchers ??= this.#openMatchers()).open({ ...constraint, stopIds })
+      if (constraint) sequence.matcher = this.#openMatcher({ ...constraint, stopIds })
       this.#scheduler.add(sequence)
     }
     const { timeout } = request.scheduling
     if (timeout !== undefined) this.#deadlines.set(request.requestId, this.#clock() + timeout * 1000)
   }
 
+  #openMatcher(request: MatcherRequest): RemoteMatcher {
+    this.#matchers ??= this.#openMatchers?.()
+    if (!this.#matchers) throw new SlipwayError('internal', 'this engine was made without matchers')
+    return this.#matchers.open(request)
+  }
+
+  #all(): Sequence[] {
+    return [...this.#requests.values()].flat()
+  }
+
   /** One step: schedule, run, post-process, collect. */
   async step(): Promise<StepOutput[]> {
     const started = this.#clock()
     const late = [...this.#deadlines].filter(([, deadline]) => deadline <= started)
-    const ended = late.flatMap(([requestId]) => this.abort(requestId, undefined, 'timeout'))
-    ended.push(...this.#endConstrained())
+    const timedOut = late.flatMap(([requestId]) => this.abort(requestId, undefined, 'timeout'))
+    const ended = [...timedOut, ...this.#endConstrained()]
     const chunks = this.#scheduler.schedule()
     if (chunks.length === 0) {
-      // all that is left waits for blocks from disk, or for masks
-      await this.#tier?.fetched()
-      if (ended.length === 0) await this.#matchers?.changed(maskGraceMs)
+      // all that is left waits for masks, or for blocks from disk
+      if (this.#all().some(({ matcher }) => matcher?.isLate)) await this.#matchers?.changed(maskGraceMs)
+      else await this.#tier?.fetched()
       return ended
     }
     const sampled = await this.#runner.run(chunks, (sequences) => this.#awaitMasks(sequences))
-    const withToken = new Set(sampled.map(({ sequence }) => sequence))
-    const computed = chunks.map(({ sequence, numTokens }) => {
-      const isWithout = numTokens === sequence.numPending && !withToken.has(sequence)
-      // the row of a token that could not be drawn is run again when it can
-      return { sequence, numTokens: isWithout ? numTokens - 1 : numTokens }
-    })
-    this.#scheduler.advance(computed, this.#clock() - started)
+    this.#scheduler.advance(withoutUnsampled(chunks, sampled), this.#clock() - started)
     this.#numSteps++
     await this.#tier?.store()
     // a sequence may have been aborted while the device was computing
@@ -135,7 +140,7 @@ export class Engine {
   /** Ends the sequences whose grammar has come to its end, or has failed. */
   #endConstrained(): StepOutput[] {
     if (!this.#matchers) return []
-    return [...this.#requests.values()].flat().flatMap((sequence): StepOutput[] => {
+    return this.#all().flatMap((sequence): StepOutput[] => {
       const { matcher, request, index } = sequence
       // an earlier one of the same request may have ended it
       if (sequence.finish || !matcher) return []
@@ -239,6 +244,11 @@ function isWithoutMask({ matcher }: Sequence): boolean {
   return matcher !== undefined && !matcher.next && !matcher.error
 }
 
-function noMatchers(): never {
-  throw new SlipwayError('internal', 'this engine was made without matchers for constrained text')
+/** The row of a token that could not be drawn, for want of a mask, is run again when it can. */
+function withoutUnsampled(chunks: readonly Chunk[], sampled: readonly Sampled[]): Chunk[] {
+  const withToken = new Set(sampled.map(({ sequence }) => sequence))
+  return chunks.map(({ sequence, numTokens }) => {
+    const isWithout = numTokens === sequence.numPending && !withToken.has(sequence)
+    return { sequence, numTokens: isWithout ? numTokens - 1 : numTokens }
+  })
 }

@@ -307,8 +307,8 @@ async function loadFront(directory: string, templateFile: string | undefined): P
   checkVocabulary(tokenizer, config)
   const chatTemplate = await ChatTemplate.load(directory, { templateFile })
   const generationConfig = await readGenerationConfig(directory)
-  const stopIds = endIds(config, generationConfig)
-  const grammars = new GrammarChecker(grammarSetup(directory, config.vocabSize, stopIds))
+  // starts its thread when it is first needed
+  const grammars = new GrammarChecker(grammarSetup(directory, config.vocabSize, endIds(config, generationConfig)))
   return { tokenizer, chatTemplate, defaultParams: defaultsFrom(generationConfig), grammars }
 }
 

@@ -61,9 +61,8 @@ export class Scheduler {
     const { maxNumBatchedTokens: maxTokens, stepBudgetMs: budgetMs } = this.#limits
     const isProbing = ++this.#numPlanned % probeInterval === 0
     const plan = new StepPlan({ maxTokens, cost: this.#cost, budgetMs, isProbing })
-    for (const sequence of this.running.filter(isDecoding))
-      if (sequence.numReady > 0 && this.running.includes(sequence) && this.#reserve(sequence, plan))
-        this.#plan(sequence, 1, plan)
+    for (const sequence of this.running.filter((s) => isDecoding(s) && s.numReady > 0))
+      if (this.running.includes(sequence) && this.#reserve(sequence, plan)) this.#plan(sequence, 1, plan)
     this.#planPrompts(plan)
     this.#work = plan.work
     return plan.chunks
@@ -95,7 +94,7 @@ export class Scheduler {
 
   /** The running sequence whose prompt is to be computed next. */
   #firstStarted(plan: StepPlan): Sequence | undefined {
-    const started = this.running.filter((sequence) => !plan.has(sequence) && !isDecoding(sequence))
+    const started = this.running.filter((s) => !plan.has(s) && !isDecoding(s) && s.numReady > 0)
     return started.sort((a, b) => this.waiting.compare(a, b))[0]
   }
 

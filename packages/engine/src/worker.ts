@@ -56,7 +56,7 @@ async function main(): Promise<void> {
     else if (command.type === 'resetPrefixCache') engine.resetPrefixCache()
     else {
       engine.abortAll('abort')
-      void Promise.allSettled([engine.flush(), engine.close()]).then(() => {
+      void Promise.all([engine.flush(), engine.close()]).finally(() => {
         device.close()
         port.close()
       })

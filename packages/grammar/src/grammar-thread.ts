@@ -107,9 +107,9 @@ export class GrammarThread {
 }
 
 /**
- * How much longer than alone a thread takes where more of them want to run than there are cores, up to 4: a limit of
- * time is to refuse the grammar, not the machine's load.
+ * How much longer than alone a thread may take where more of them want to run than there are cores: a limit of time is
+ * to refuse the grammar, not the machine's load. At most half as long again, since the load is known with delay.
  */
 export function busyness(): number {
-  return Math.min(4, Math.max(1, loadavg()[0]! / availableParallelism()))
+  return Math.min(1.5, Math.max(1, loadavg()[0]! / availableParallelism()))
 }

@@ -19,14 +19,11 @@ int64_t rowSplits(int64_t rows, int64_t panels, int64_t threads) {
 template <class T>
 void multiply(const LinearJob& job, Context& context) {
   int64_t rows = job.x.rows, panels = (job.results.cols + kPanel - 1) / kPanel;
-  int64_t splits = rowSplits(rows, panels, context.threads()), columns = context.threads() / splits;
-  int64_t row = context.thread() / columns, column = context.thread() % columns;
-  if (row >= splits) return;
-  int64_t first = rows * row / splits, last = rows * (row + 1) / splits;
-  int64_t panel = panels * column / columns, end = panels * (column + 1) / columns;
-
+  int64_t parts = rowSplits(rows, panels, context.threads());
   float* widened = (float*)context.scratch(kWidened * sizeof(float));
-  if (widened) multiplyPanels<T>(job, panel, end, first, last, widened);
+  forEachPanel(parts, panels, job.x.cols * ((rows + parts - 1) / parts), context, [&](int64_t part, int64_t panel, int64_t end) {
+    if (widened) multiplyPanels<T>(job, panel, end, rows * part / parts, rows * (part + 1) / parts, widened);
+  });
 }
 
 Prologue prologueOf(const Step& step) {

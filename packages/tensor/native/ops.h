@@ -53,6 +53,22 @@ SLIPWAY_INLINE void forEachItem(int64_t total, int64_t width, Context& context, 
     for (int64_t i = chunk.begin; i < chunk.end; i++) body(i);
 }
 
+// Calls body(part, panel, end) for this thread's share of the panels of all parts of the rows; a panel of a part costs as
+// much as `perPanel` elements of 32 columns.
+template <class F>
+SLIPWAY_INLINE void forEachPanel(int64_t parts, int64_t panels, int64_t perPanel, Context& context, F body) {
+  // a few microseconds at a time
+  constexpr int64_t kElements = 4096;
+  context.divide(parts * panels, kElements / (perPanel > 0 ? perPanel : 1));
+  for (Share chunk; context.take(&chunk);)
+    for (int64_t i = chunk.begin; i < chunk.end;) {
+      int64_t part = i / panels, panel = i % panels, left = chunk.end - i;
+      int64_t end = panel + left < panels ? panel + left : panels;
+      body(part, panel, end);
+      i += end - panel;
+    }
+}
+
 // Calls body(row, begin, end) for this thread's part of rows x columns, cut into runs of columns.
 template <class F>
 SLIPWAY_INLINE void forEachRun(int64_t rows, int64_t cols, Context& context, F body) {

@@ -28,12 +28,12 @@ struct Task {
 template <Form F>
 struct Split {
   Rounded<F> rounded;
-  int64_t panels, parts, columns;
+  int64_t panels, parts;
   bool alone;
 
   Split(const Task& task, int64_t threads)
       : rounded(task.prologue.x.rows, task.job), panels((task.job.results.cols + kPanel - 1) / kPanel),
-        parts(rowSplits(rounded.rows, panels, threads)), columns(threads / parts),
+        parts(rowSplits(rounded.rows, panels, threads)),
         alone(threads == 1 || rounded.rows * task.job.cols * task.prologue.cost() <= kPrepareAlone) {}
   int64_t firstRow(int64_t part) const { return rounded.rows * part / parts; }
   // The block of a part that holds a row.
@@ -59,7 +59,6 @@ template <Form F>
 void multiply(const Task& task, Context& context) {
   const QuantizedJob& job = task.job;
   Split<F> split(task, context.threads());
-  int64_t part = context.thread() / split.columns, column = context.thread() % split.columns;
   int64_t sizes[2 + kNumRooms] = {split.alone ? split.rounded.bytes() : 0, roundUp(job.group * 4, 64)};
   sizesOfRooms<F>(job, min64(split.rounded.rowsOfBlock, split.rounded.rows), sizes + 2);
   int64_t total = 0;
@@ -73,11 +72,12 @@ void multiply(const Task& task, Context& context) {
     quantizeShare<F>(task, split, rounded, share.begin, share.end, (float*)room[1]);
   }
   if (!split.alone) context.barrier();
-  if (!memory || !rounded || part >= split.parts) return;
-
-  int64_t panel = split.panels * column / split.columns, end = split.panels * (column + 1) / split.columns;
-  for (int64_t row = split.firstRow(part); row < split.firstRow(part + 1); row += split.rounded.rowsOfBlock)
-    multiplyPanels<F>(job, split.blockAt(rounded, part, row), panel, end, {room[2], room[3], room[4], room[5]});
+  int64_t perPanel = job.cols * ((split.rounded.rows + split.parts - 1) / split.parts);
+  forEachPanel(split.parts, split.panels, perPanel, context, [&](int64_t part, int64_t panel, int64_t end) {
+    if (!memory || !rounded) return;
+    for (int64_t row = split.firstRow(part); row < split.firstRow(part + 1); row += split.rounded.rowsOfBlock)
+      multiplyPanels<F>(job, split.blockAt(rounded, part, row), panel, end, {room[2], room[3], room[4], room[5]});
+  });
 }
 
 Task taskOf(const Step& step) {
