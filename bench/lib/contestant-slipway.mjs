@@ -17,6 +17,8 @@ export async function open({ model, threads, quantization, context, sequences, b
     maxModelLen: context,
     maxNumSeqs: sequences,
     maxNumBatchedTokens: batchTokens,
+    // rounds repeat their prompts, and no side is to answer from memory
+    prefixCaching: false,
     ...roundingOf(quantization),
   })
   const { device, dtype, kvCacheDtype, numParameters } = llm.info

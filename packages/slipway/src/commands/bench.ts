@@ -39,7 +39,8 @@ export function benchCommand(): Command {
     .option('--json <file>', 'file for the results')
   return addEngineFlags(command).action(async (model: string | undefined, flags: Flags) => {
     refuseFlags(flags)
-    const options = engineOptions({ ...flags })
+    // rounds and cases may share beginnings, which are not to be answered from memory
+    const options = { ...engineOptions({ ...flags }), prefixCaching: false }
     const { text, result } = await (flags.profile ? profile(model, flags, options) : rates(model, flags, options))
     console.log(text)
     const { processor, cores } = machineInfo()
