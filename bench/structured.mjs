@@ -12,6 +12,8 @@ const person = { type: 'object', properties: { name: string, age: { type: 'integ
 /** All go on until the limit, so that every case makes the same number of tokens. */
 const cases = {
   free: undefined,
+  // what leaving the captured step costs, without any grammar
+  'free, with a bias': undefined,
   'regex (.|\\n)*': { regex: '(.|\\n)*' },
   'regex [a-z ]*': { regex: '[a-z ]*' },
   'list of objects': { json: { type: 'array', items: person, minItems: 2000 }, disableAnyWhitespace: true },
@@ -28,6 +30,7 @@ for (let round = 0; round < 4; round++)
       seed: round,
       ignoreEos: true,
       ...(structuredOutputs && { structuredOutputs }),
+      ...(name.includes('bias') && { logitBias: { 5: -1 } }),
     }
     /** @type {number[]} */
     const arrivals = []

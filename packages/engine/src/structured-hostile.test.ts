@@ -1,4 +1,4 @@
-import { busyness } from '@slipway/grammar'
+import { availableParallelism, loadavg } from 'node:os'
 import { miniModelDirectory } from '@slipway/mini'
 import { SlipwayError } from '@slipway/tensor'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -143,7 +143,9 @@ test(`${hostile.length} hostile constraints are refused in less than 2 s each wh
   for (const [ms, name, message] of times.slice(0, 8)) console.log(`${ms.toFixed(0)} ms: ${name}: ${message}`)
   for (const { numTokens, longestGap } of [free, bound])
     console.log(`${numTokens} tokens streamed meanwhile, longest gap ${longestGap.toFixed(0)} ms`)
-  expect(times[0]![0]).toBeLessThan(2000 * busyness())
+  // seconds of a machine that is not shared with other tests
+  const share = Math.max(1, loadavg()[0]! / availableParallelism())
+  expect(times[0]![0]).toBeLessThan(2000 * share)
   // few on a machine that is busy, none if the engine waited
   expect(free.numTokens).toBeGreaterThan(20)
   expect(bound.numTokens).toBeGreaterThan(20)

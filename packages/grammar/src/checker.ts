@@ -25,7 +25,7 @@ export class GrammarChecker {
   readonly #passed = new Set<string>()
   #numChecks = 0
 
-  constructor(setup: GrammarSetup, { limitMs = 900 }: { readonly limitMs?: number } = {}) {
+  constructor(setup: GrammarSetup, { limitMs = 800 }: { readonly limitMs?: number } = {}) {
     // what passed is remembered by its text alone
     this.#thread = new GrammarThread({ ...setup, maxGrammars: 1 }, limitMs, {
       onReport: (report) => {

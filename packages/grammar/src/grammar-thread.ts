@@ -1,8 +1,11 @@
-import { availableParallelism, loadavg } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { SlipwayError } from '@slipway/tensor'
 import { grammarFault } from './ast.ts'
 import type { GrammarCommand, GrammarReport, GrammarSetup } from './protocol.ts'
+import { threadTimeOf } from './thread-time.ts'
+
+/** Never longer than this many times the limit, on whatever clock. */
+const maxStretch = 2
 
 export interface ThreadHooks {
   /** An answer to the oldest command that has none yet. */
@@ -15,7 +18,8 @@ export interface ThreadHooks {
 
 /**
  * A thread that is ended and started again when a command takes longer than `limitMs`, because nothing else stops a
- * computation in Wasm.
+ * computation in Wasm. Where the system tells (Linux), it is the thread's own time that counts, so that a busy machine
+ * does not refuse what an idle one accepts.
  */
 export class GrammarThread {
   readonly #setup: GrammarSetup
@@ -26,6 +30,8 @@ export class GrammarThread {
   /** Commands that await an answer. */
   #numPending = 0
   #timer: NodeJS.Timeout | undefined
+  /** Milliseconds of a core that the thread has had, where the system tells. */
+  #threadTime: (() => number) | undefined
 
   constructor(setup: GrammarSetup, limitMs: number, hooks: ThreadHooks) {
     this.#setup = setup
@@ -70,15 +76,24 @@ export class GrammarThread {
   #watch(): void {
     clearTimeout(this.#timer)
     if (!this.#isReady || this.#numPending === 0) return
-    this.#timer = setTimeout(() => {
-      const seconds = this.#limitMs / 1000
-      this.#restart(grammarFault(`the grammar takes more than ${seconds} s to prepare; make it simpler or smaller`))
-    }, this.#limitMs * busyness())
+    const started = this.#threadTime?.() ?? 0
+    const latest = performance.now() + maxStretch * this.#limitMs
+    const expire = (): void => {
+      const left = this.#limitMs - ((this.#threadTime?.() ?? Infinity) - started)
+      const wait = Math.min(left, latest - performance.now())
+      if (wait > 1) this.#timer = setTimeout(expire, wait)
+      else
+        this.#restart(
+          grammarFault(`the grammar takes more than ${this.#limitMs / 1000} s to prepare; make it simpler or smaller`),
+        )
+    }
+    this.#timer = setTimeout(expire, this.#limitMs)
   }
 
   #receive(report: GrammarReport): void {
     if (report.type === 'ready') {
       this.#isReady = true
+      this.#threadTime = threadTimeOf(report.threadFile)
       this.#watch()
       return
     }
@@ -104,12 +119,4 @@ export class GrammarThread {
     this.#numPending = 0
     this.#hooks.onRestart(error)
   }
-}
-
-/**
- * How much longer than alone a thread may take where more of them want to run than there are cores: a limit of time is
- * to refuse the grammar, not the machine's load. At most half as long again, since the load is known with delay.
- */
-export function busyness(): number {
-  return Math.min(1.5, Math.max(1, loadavg()[0]! / availableParallelism()))
 }

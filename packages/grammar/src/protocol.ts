@@ -41,7 +41,7 @@ export type NextTokens =
   | { readonly state: 'complete' }
 
 export type GrammarReport =
-  | { readonly type: 'ready' }
+  | { readonly type: 'ready'; readonly threadFile: string | undefined }
   | { readonly type: 'failed'; readonly error: WireError }
   | { readonly type: 'checked'; readonly id: number; readonly error?: WireError; readonly isBroken: boolean }
   | { readonly type: 'next'; readonly id: number; readonly next: NextTokens }

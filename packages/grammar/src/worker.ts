@@ -3,6 +3,7 @@ import { Tokenizer } from '@slipway/checkpoint'
 import { SlipwayError } from '@slipway/tensor'
 import { checkSyntax, GrammarCompiler } from './compiler.ts'
 import type { GrammarCommand, GrammarReport, GrammarSetup } from './protocol.ts'
+import { ownThreadFile } from './thread-time.ts'
 import { TriggeredMatcher } from './triggered-matcher.ts'
 import { readVocabulary } from './vocabulary.ts'
 
@@ -66,7 +67,7 @@ async function main(): Promise<void> {
   port.on('message', (command: GrammarCommand) => {
     last = last.then(() => serve(command))
   })
-  report({ type: 'ready' })
+  report({ type: 'ready', threadFile: ownThreadFile() })
 }
 
 function follow(matcher: TriggeredMatcher, token: number): void {
