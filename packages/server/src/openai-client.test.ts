@@ -1,27 +1,20 @@
 import type { LLM } from '@slipway/engine'
 import OpenAI from 'openai'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { expectIdle, modelName, startModel, untilBusy } from './testing/harness.ts'
-import { serve, type RunningServer } from './index.ts'
+import { expectIdle, modelName, startClient, untilBusy } from './testing/harness.ts'
 
 const messages = [{ role: 'user' as const, content: 'Hello! Who are you?' }]
 const chat = { model: modelName, messages, max_tokens: 24, temperature: 2, seed: 7 }
 
 let llm: LLM
-let server: RunningServer
 let client: OpenAI
+let close: () => Promise<void>
 
 beforeAll(async () => {
-  llm = startModel()
-  await llm.ready
-  server = await serve(llm, { port: 0, servedModelNames: [modelName] })
-  client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'none', maxRetries: 0 })
+  ;({ llm, client, close } = await startClient())
 })
 afterEach(() => expectIdle(llm))
-afterAll(async () => {
-  await server.close()
-  await llm.close()
-})
+afterAll(() => close())
 
 /** vLLM's extra parameters, which the client passes on but does not know. */
 const extra = <T extends object>(parameters: object, body: T): T => ({ ...body, ...parameters })

@@ -5,8 +5,8 @@ import type { LLM } from '@slipway/engine'
 import { jsonInTags, parseOutput, ParserRegistry, toolFormat } from '@slipway/parsers'
 import OpenAI from 'openai'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { expectIdle, modelName, post, startModel } from './testing/harness.ts'
-import { createApp, serve, type RunningServer, type ServerOptions } from './index.ts'
+import { expectIdle, modelName, post, startClient, startModel } from './testing/harness.ts'
+import { createApp, type ServerOptions } from './index.ts'
 
 // Tools and thinking end to end: the embedded model decides, the official client asks.
 
@@ -32,20 +32,14 @@ const product = 'What is 1234 * 56?'
 const sum = 'What is 347 + 285?'
 
 let llm: LLM
-let server: RunningServer
 let client: OpenAI
+let close: () => Promise<void>
 
 beforeAll(async () => {
-  llm = startModel()
-  await llm.ready
-  server = await serve(llm, { port: 0, servedModelNames: [modelName] })
-  client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'none', maxRetries: 0 })
+  ;({ llm, client, close } = await startClient())
 })
 afterEach(() => expectIdle(llm))
-afterAll(async () => {
-  await server.close()
-  await llm.close()
-})
+afterAll(() => close())
 
 /** The whole answer, after a check that a stream says the same. */
 async function answer(request: Body) {

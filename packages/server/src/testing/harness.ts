@@ -1,14 +1,29 @@
 import { LLM, type EngineStats, type LLMOptions } from '@slipway/engine'
 import { miniModelDirectory } from '@slipway/mini'
 import type { Hono } from 'hono'
+import OpenAI from 'openai'
 import { expect } from 'vitest'
 import type { ServerEnv } from '../http/request-id.ts'
+import { serve } from '../serve.ts'
 
 export const modelName = 'mini'
 
 /** Starts the embedded model with small blocks, so that sequences take several. */
 export function startModel(options: LLMOptions = {}): LLM {
   return LLM.start(miniModelDirectory, { maxModelLen: 512, blockSize: 16, maxNumSeqs: 16, ...options })
+}
+
+/** Serves the embedded model on a free port, for the official client. */
+export async function startClient(): Promise<{ llm: LLM; client: OpenAI; close: () => Promise<void> }> {
+  const llm = startModel()
+  await llm.ready
+  const server = await serve(llm, { port: 0, servedModelNames: [modelName] })
+  const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'none', maxRetries: 0 })
+  const close = async (): Promise<void> => {
+    await server.close()
+    await llm.close()
+  }
+  return { llm, client, close }
 }
 
 /** Waits until nothing runs any more, then checks that no block is lost (contract 4). */
