@@ -131,25 +131,34 @@ void attendBlock(const Job& job, const Work& work, const Block& block, int64_t k
 // Calls body(block, kvHead, segment) for this thread's part of the work; without `split` once for all segments.
 template <class F>
 void forEachItem(const Job& job, const Plan& plan, Context& context, F body) {
-  int64_t total = 0, passed = 0;
+  // vectors of keys times queries: some twenty microseconds at a time
+  constexpr int64_t kGrain = 1024;
+  int64_t total = 0;
   forEachBlock(job, plan.rowsOfBlock, [&](const Block& block) {
     for (int64_t s = block.firstSegment(job); s <= block.lastSegment(); s++) total += costOf(job, block, s) * job.kvHeads;
   });
-  Share share = shareOf(total, context);
-  // an item belongs to the thread in whose share it begins
-  auto mine = [&](int64_t cost) { return (passed += cost) - cost >= share.begin && passed - cost < share.end; };
-  forEachBlock(job, plan.rowsOfBlock, [&](const Block& block) {
-    int64_t first = block.firstSegment(job), last = block.lastSegment(), whole = 0;
-    for (int64_t s = first; s <= last; s++) whole += costOf(job, block, s);
-    for (int64_t head = 0; head < job.kvHeads; head++) {
-      if (!plan.split) {
-        if (mine(whole)) body(block, head, first);
-        continue;
+  context.divide(total, kGrain);
+  for (Share chunk; context.take(&chunk);) {
+    int64_t passed = 0;
+    // an item belongs to the chunk in which it begins
+    auto mine = [&](int64_t cost) { return (passed += cost) - cost >= chunk.begin && passed - cost < chunk.end; };
+    forEachBlock(job, plan.rowsOfBlock, [&](const Block& block) {
+      int64_t first = block.firstSegment(job), last = block.lastSegment(), whole = 0;
+      for (int64_t s = first; s <= last; s++) whole += costOf(job, block, s);
+      if (passed >= chunk.end || passed + whole * job.kvHeads <= chunk.begin) {
+        passed += whole * job.kvHeads;
+        return;
       }
-      for (int64_t s = first; s <= last; s++)
-        if (mine(costOf(job, block, s))) body(block, head, s);
-    }
-  });
+      for (int64_t head = 0; head < job.kvHeads; head++) {
+        if (!plan.split) {
+          if (mine(whole)) body(block, head, first);
+          continue;
+        }
+        for (int64_t s = first; s <= last; s++)
+          if (mine(costOf(job, block, s))) body(block, head, s);
+      }
+    });
+  }
 }
 
 template <class T>

@@ -48,7 +48,7 @@ void multiply(ExpertWork& work, const Tensor& weight, const Tensor& out, Context
   if (hasRoom && !ok) context.fail(Code::kOutOfRange, work.unknown);
   if (!ok) return;
   LinearJob job{x, weight, {out, work.outputs, work.order, (int32_t)work.ids.cols}};
-  work.forEachPart(kPanelCost, context, [&](int64_t expert, int64_t panel, int64_t end) {
+  work.forEachPart(kPanelCost, weight.cols * kPanel, context, [&](int64_t expert, int64_t panel, int64_t end) {
     job.firstOutput = expert * work.outputs;
     multiplyPanels<T>(job, panel, end, work.starts[expert], work.starts[expert + 1], (float*)memory);
   });

@@ -69,20 +69,25 @@ struct ExpertWork {
     return {x, row * ids.cols + source, sources == 1 ? ids.cols : 1};
   }
 
-  // Calls body(expert, panel, end) for this thread's share of the panels of all experts that were chosen. A panel costs
-  // its rows, and reading it as much as `reading` of them.
+  // Calls body(expert, panel, end) for this thread's part of the panels of all experts that were chosen. A panel costs
+  // its rows, and reading it as much as `reading` of them; `perRow` is what one row of a panel costs in multiply-adds.
   template <class F>
-  void forEachPart(int64_t reading, const Context& context, F body) const {
-    int64_t total = 0, at = 0;
+  void forEachPart(int64_t reading, int64_t perRow, Context& context, F body) const {
+    // some ten microseconds at a time
+    constexpr int64_t kElements = 1 << 18;
+    int64_t total = 0;
     for (int64_t e = 0; e < experts; e++) total += panelsOf(e) * costOf(e, reading);
-    Share share = shareOf(total, context);
-    for (int64_t e = 0; e < experts; e++) {
-      int64_t panels = panelsOf(e), cost = costOf(e, reading);
-      if (cost == 0) continue;
-      // a panel belongs to the share in which its cost begins
-      int64_t begin = clamp(share.begin - at, cost, panels), end = clamp(share.end - at, cost, panels);
-      if (begin < end) body(e, e * outputs / kPanel + begin, e * outputs / kPanel + end);
-      at += panels * cost;
+    context.divide(total, kElements / (perRow > 0 ? perRow : 1));
+    for (Share chunk; context.take(&chunk);) {
+      int64_t at = 0;
+      for (int64_t e = 0; e < experts && at < chunk.end; e++) {
+        int64_t panels = panelsOf(e), cost = costOf(e, reading);
+        if (cost == 0) continue;
+        // a panel belongs to the chunk in which its cost begins
+        int64_t begin = clamp(chunk.begin - at, cost, panels), end = clamp(chunk.end - at, cost, panels);
+        if (begin < end) body(e, e * outputs / kPanel + begin, e * outputs / kPanel + end);
+        at += panels * cost;
+      }
     }
   }
 

@@ -51,7 +51,7 @@ class Experts {
     if (!ok) return;
     job_.results.order = work_.order;
     job_.results.slots = (int32_t)work_.ids.cols;
-    work_.forEachPart(kPanelCost, context, [&](int64_t expert, int64_t panel, int64_t end) {
+    work_.forEachPart(kPanelCost, work_.prologue.cols() * kPanel, context, [&](int64_t expert, int64_t panel, int64_t end) {
       job_.firstOutput = expert * work_.outputs;
       for (int64_t row = work_.starts[expert]; row < work_.starts[expert + 1]; row += rounded_.rowsOfBlock)
         multiplyPanels<F>(job_, blockAt(expert, row), panel, end, {room[3], room[4], room[5], room[6]});
