@@ -9,6 +9,7 @@ import {
   PackedCache,
   referenceDevice,
   SlipwayError,
+  type ActivationType,
   type Device,
   type KvDtype,
 } from '@slipway/tensor'
@@ -60,6 +61,7 @@ export async function placeModel(
   let fromPackedCache = false
   const model = await loadModel(checkpoint, device, {
     dtype,
+    activations: activationType(options, dtype),
     quantization: options.quantization,
     headQuantization: options.headQuantization,
     packedCache,
@@ -125,6 +127,21 @@ function openDevice({ device, threads, pinThreads }: ResolvedEngineOptions): Dev
     })
   if (device === 'reference') return referenceDevice()
   return device === 'cpu' ? cpuDevice(settings) : defaultDevice(settings)
+}
+
+/** What rows are rounded to; bf16 is refused where no weight is bf16. */
+function activationType(
+  { activationDtype, quantization, headQuantization }: ResolvedEngineOptions,
+  dtype: FloatType,
+): ActivationType {
+  if (activationDtype === 'float32') return 'f32'
+  if (dtype !== 'bf16' || (quantization && headQuantization))
+    throw new SlipwayError(
+      'request',
+      `option activationDtype: bfloat16 needs weights in bfloat16, these are ${dtype === 'bf16' ? 'all quantised' : typeNames[dtype]}; leave it out or set dtype bfloat16`,
+      { param: 'activationDtype' },
+    )
+  return 'bf16'
 }
 
 function floatType(asked: ResolvedEngineOptions['dtype'], stored: ModelConfig['dtype']): FloatType {

@@ -11,7 +11,7 @@ import { diskBytes } from './sizes.ts'
 /** The files behind the prefix cache, if there are to be any. */
 export async function openTier(
   directory: string,
-  { kvDiskCache, quantization, headQuantization }: ResolvedEngineOptions,
+  { kvDiskCache, activationDtype, quantization, headQuantization }: ResolvedEngineOptions,
   parts: {
     readonly device: Device
     readonly dtype: DType
@@ -29,7 +29,7 @@ export async function openTier(
     })
   // threads change no bit, the instruction set might
   const name = device.name.replace(/, .*/, '')
-  const settings = { name, dtype, quantization, headQuantization, format: memory.format }
+  const settings = { name, dtype, activationDtype, quantization, headQuantization, format: memory.format }
   const fingerprint = await fingerprintOf(directory, config, settings)
   const budget = diskBytes(kvDiskCache.bytes, 'kvDiskCache.bytes')
   if (budget < memory.bytesPerBlock)

@@ -14,6 +14,12 @@ export const engineOptionsSchema = z.strictObject({
     .default('auto')
     .describe('auto takes the C++ kernels when they are built'),
   dtype: z.enum(floatTypes).default('auto').describe('type in which weights are kept; auto: as in the checkpoint'),
+  activationDtype: z
+    .enum(['float32', 'bfloat16'])
+    .default('float32')
+    .describe(
+      'what rows are rounded to before they meet bfloat16 weights; bfloat16 is faster on processors with AVX512_BF16',
+    ),
   quantization: z
     .enum(['wint8', 'wint4'])
     .optional()

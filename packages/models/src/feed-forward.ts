@@ -74,7 +74,5 @@ export function sparseFeedForward(
 }
 
 function projectExperts(x: Tensor, weight: Projection, choice: ExpertChoice, fusion: ExpertFusion): Tensor {
-  return 'words' in weight
-    ? quantizedExpertLinear(x, weight, choice, fusion)
-    : expertLinear(x, weight.weight, choice, fusion)
+  return 'words' in weight ? quantizedExpertLinear(x, weight, choice, fusion) : expertLinear(x, weight, choice, fusion)
 }

@@ -17,6 +17,7 @@ interface Settings {
   readonly quantization?: Quantization
   readonly headQuantization?: Quantization
   readonly kvDtype?: KvDtype
+  readonly activations?: 'bf16'
 }
 
 /** The next-token distributions after every token of the texts. */
@@ -27,7 +28,11 @@ async function distributions(
 ): Promise<Float64Array[]> {
   const device = referenceDevice()
   const checkpoint = await openCheckpoint(directory)
-  const model = await loadModel(checkpoint, device, { dtype: 'f32', quantization: undefined, ...settings })
+  const model = await loadModel(checkpoint, device, {
+    dtype: settings.activations ?? 'f32',
+    quantization: undefined,
+    ...settings,
+  })
   checkpoint.close()
   const { vocabSize } = model.config
   const rows: Float64Array[] = []
@@ -60,6 +65,7 @@ describe('what quantising costs: KL divergence of the next token from float weig
     [{ quantization: 'wint4' }, 0.1, 1, 3],
     [{ headQuantization: 'wint8' }, 0.001, 0.01, 0.01],
     [{ quantization: 'wint4', headQuantization: 'wint4' }, 0.2, 2, 4],
+    [{ activations: 'bf16' }, 0.001, 0.01, 0.05],
     [{ kvDtype: 'bf16' }, 0.001, 0.01, 0.05],
     [{ kvDtype: 'i8' }, 0.001, 0.005, 0.05],
   ]

@@ -5,6 +5,7 @@ import {
   SlipwayError,
   toF32,
   viewAs,
+  type ActivationType,
   type Device,
   type Fusion,
   type LinearWeight,
@@ -33,6 +34,8 @@ export interface WeightOptions {
   readonly quantization: Quantization | undefined
   /** The same for the vocabulary matrix, which is otherwise kept in `dtype`. */
   readonly headQuantization?: Quantization | undefined
+  /** What rows are rounded to before they meet float weights: bf16, for bf16 weights, or f32, which leaves them as they are. */
+  readonly activations?: ActivationType | undefined
   readonly onProgress?: ((loadedBytes: number, totalBytes: number) => void) | undefined
 }
 
@@ -92,7 +95,7 @@ export class Weights {
   /** The vocabulary matrix [rows, cols]; a tied one is that of `embedding` unless it is rounded on its own. */
   head(module: string, rows: number, cols: number, embedding: LinearWeight | undefined): Projection {
     const { headQuantization } = this.#options
-    if (embedding && headQuantization === undefined) return embedding
+    if (embedding && headQuantization === undefined) return { ...embedding, activations: this.#options.activations }
     return this.#projection([module], [rows], cols, false, headQuantization)
   }
 
@@ -105,7 +108,8 @@ export class Weights {
   ): Projection {
     const parts = modules.map((name, i) => this.#take(`${name}.weight`, [sizes[i]!, cols]))
     const bias = hasBias ? { bias: this.#bias(modules, sizes) } : {}
-    if (quantization === undefined) return { weight: this.#loader.floats(parts, cols, this.#options.dtype), ...bias }
+    const { dtype, activations } = this.#options
+    if (quantization === undefined) return { weight: this.#loader.floats(parts, cols, dtype), activations, ...bias }
     const bits = quantization === 'wint4' ? 4 : 8
     const group = groupOf(cols)
     // one scale per output is a single group as wide as the layer

@@ -1,6 +1,10 @@
 // Tiles over packed panels. A panel holds 32 output columns as [K][32], so one vector of lanes is sixteen columns at one k.
 #include "linear-tile.h"
 
+#if defined(__AVX512F__)
+#include <cpuid.h>
+#endif
+
 namespace slipway::SLIPWAY_TARGET {
 namespace {
 
@@ -122,10 +126,87 @@ void multiplyPanel(const LinearJob& job, int64_t panel, int64_t first, int64_t l
   }
 }
 
+#if defined(__AVX512F__)
+
+bool hasPairs() {
+#if defined(SLIPWAY_EMULATED)
+  return true;
+#else
+  unsigned a = 0, b, c, d;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1);
+#endif
+}
+// asked once, since a virtual machine answers slowly
+const bool kHasPairs = hasPairs();
+
+// M rows by the 32 columns of a panel: every sum takes two products at a time, at ascending k. The instruction rounds in a
+// way of its own, so that these sums have other bits than the chains of fma; all tiles have the same.
+template <int M>
+__attribute__((target("avx512bf16"))) void multiplyPairs(const Bf16* w, const Bf16* x, int64_t xStride, int64_t count,
+                                                         float* sums) {
+  __m512i low, high;  // where two steps of k find their partners
+  alignas(64) uint16_t places[2][32];
+  for (uint16_t i = 0; i < 32; i++) places[0][i] = i / 2 + i % 2 * 32, places[1][i] = places[0][i] + 16;
+  low = _mm512_load_si512(places[0]);
+  high = _mm512_load_si512(places[1]);
+  __m512 acc[M][2];
+  SLIPWAY_UNROLL
+  for (int m = 0; m < M; m++) acc[m][0] = acc[m][1] = _mm512_setzero_ps();
+  for (int64_t k = 0; k < count; k += 2, w += 2 * kPanel) {
+    __m512i first = _mm512_loadu_si512(w), second = k + 1 < count ? _mm512_loadu_si512(w + kPanel) : _mm512_setzero_si512();
+    __m512i even = _mm512_permutex2var_epi16(first, low, second), odd = _mm512_permutex2var_epi16(first, high, second);
+    SLIPWAY_UNROLL
+    for (int m = 0; m < M; m++) {
+      int32_t pair;
+      memcpy(&pair, x + m * xStride + k, 4);
+      __m512i value = _mm512_set1_epi32(pair);
+      acc[m][0] = _mm512_dpbf16_ps(acc[m][0], (__m512bh)even, (__m512bh)value);
+      acc[m][1] = _mm512_dpbf16_ps(acc[m][1], (__m512bh)odd, (__m512bh)value);
+    }
+  }
+  SLIPWAY_UNROLL
+  for (int m = 0; m < M; m++) {
+    _mm512_storeu_ps(sums + m * kPanel, acc[m][0]);
+    _mm512_storeu_ps(sums + m * kPanel + kLanes, acc[m][1]);
+  }
+}
+
+template <int M = kTileRows>
+void multiplyPairRows(int64_t rows, const Bf16* w, const Bf16* x, int64_t xStride, int64_t count, float* sums) {
+  if constexpr (M > 1) {
+    if (rows < M) return multiplyPairRows<M - 1>(rows, w, x, xStride, count, sums);
+  }
+  multiplyPairs<M>(w, x, xStride, count, sums);
+}
+
+void multiplyPanelsInPairs(const LinearJob& job, int64_t panel, int64_t end, int64_t first, int64_t last) {
+  alignas(64) float sums[kTileRows * kPanel];
+  for (; panel < end; panel++) {
+    const Bf16* w = (const Bf16*)job.weight.data + panel * job.x.cols * kPanel;
+    for (int64_t row = first; row < last; row += kTileRows) {
+      int64_t rows = min64(kTileRows, last - row);
+      multiplyPairRows(rows, w, rowOf<const Bf16>(job.x, row), job.x.stride, job.x.cols, sums);
+      for (int64_t r = 0; r < rows; r++) finish(job, row + r, panel * kPanel, sums + r * kPanel);
+    }
+  }
+}
+
+#else
+
+constexpr bool kHasPairs = false;
+void multiplyPanelsInPairs(const LinearJob&, int64_t, int64_t, int64_t, int64_t) {}
+
+#endif
+
 }  // namespace
+
+bool multipliesPairs(const Tensor& weight) {
+  return kHasPairs && weight.dtype == DType::kBf16 && weight.layout == Layout::kPanel;
+}
 
 template <class T>
 void multiplyPanels(const LinearJob& job, int64_t panel, int64_t end, int64_t first, int64_t last, float* widened) {
+  if (job.x.dtype == DType::kBf16) return multiplyPanelsInPairs(job, panel, end, first, last);
   if (last - first == 1 && job.weight.layout == Layout::kPanel) {
     // narrow types need two panels at once to hide the latency of fma
     constexpr int kWide = sizeof(T) < 4 ? kPanelsOfOneRow : 1;

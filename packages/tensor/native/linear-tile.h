@@ -7,13 +7,17 @@
 namespace slipway::SLIPWAY_TARGET {
 
 struct LinearJob {
-  Tensor x;  // after the prologue
+  Tensor x;  // after the prologue; bf16 where `multipliesPairs`
   const Tensor& weight;
   Results results;
   int64_t firstOutput = 0;  // row of the weight that gives column 0
   const float *scale = nullptr, *bias = nullptr;
   const Tensor* residual = nullptr;
 };
+
+// Whether rows that are rounded to bf16 meet this weight in pairs (vdpbf16ps), so that they have to be bf16 in memory, with
+// a multiple of kLanes columns of which those past the end are zeros. Otherwise they are floats that have been rounded.
+bool multipliesPairs(const Tensor& weight);
 
 // floats of a widened piece of a panel
 constexpr int64_t kWidened = kTileK * kPanel;

@@ -30,23 +30,36 @@ Prologue prologueOf(const Step& step) {
   return {(Before)(int)step.attributes[0], step.tensors[0], (const float*)step.tensors[4].data, step.attributes[1]};
 }
 
+// Whether rows are rounded to bf16.
+bool isRounded(const Step& step) { return step.attributes[2] != 0; }
+
 bool isSmall(const Prologue& prologue) {
   return prologue.x.rows * prologue.cols() * prologue.cost() <= kPrepareAlone;
 }
 
+// Columns of a prepared row with room for whole vectors.
+int64_t strideOf(const Prologue& prologue) { return roundUp(prologue.cols(), kLanes); }
+
 // The rows after the prologue, in the memory of this thread or of all. Data is null when there is no memory.
-Tensor prepare(const Prologue& prologue, Context& context) {
+Tensor prepare(const Prologue& prologue, bool isRounded, const Tensor& weight, Context& context) {
   Tensor x = prologue.x;
-  if (prologue.kind == Before::kNothing) return x;
-  x.cols = x.stride = prologue.cols();
+  if (prologue.kind == Before::kNothing && !isRounded) return x;
+  x.cols = prologue.cols();
+  x.stride = strideOf(prologue);
+  bool inPairs = isRounded && multipliesPairs(weight);
+  if (inPairs) x.dtype = DType::kBf16;
   bool alone = isSmall(prologue);
   // of the thread's scratch, the first part is for widened panels
-  x.data = alone ? (char*)context.scratch((size_t)(kWidened + x.rows * x.cols) * sizeof(float)) : (char*)context.shared();
+  x.data = alone ? (char*)context.scratch((size_t)(kWidened + x.rows * x.stride) * sizeof(float)) : (char*)context.shared();
   if (!x.data) return x;
   if (alone) x.data += kWidened * sizeof(float);
   Share share = alone ? Share{0, x.rows} : shareOf(x.rows, context);
-  for (int64_t row = share.begin; row < share.end; row++)
-    PreparedRow(prologue, rowOf<const float>(prologue.x, row)).columns(0, x.cols, rowOf<float>(x, row));
+  for (int64_t row = share.begin; row < share.end; row++) {
+    PreparedRow prepared(prologue, rowOf<const float>(prologue.x, row));
+    if (inPairs) prepared.rounded(rowOf<Bf16>(x, row));
+    else if (isRounded) prepared.rounded(rowOf<float>(x, row));
+    else prepared.columns(0, x.cols, rowOf<float>(x, row));
+  }
   if (!alone) context.barrier();
   return x;
 }
@@ -55,15 +68,15 @@ Tensor prepare(const Prologue& prologue, Context& context) {
 
 size_t linearWorkspace(const Step& step, int) {
   Prologue prologue = prologueOf(step);
-  if (prologue.kind == Before::kNothing || isSmall(prologue)) return 0;
-  return (size_t)(prologue.x.rows * prologue.cols()) * sizeof(float);
+  if ((prologue.kind == Before::kNothing && !isRounded(step)) || isSmall(prologue)) return 0;
+  return (size_t)(prologue.x.rows * strideOf(prologue)) * sizeof(float);
 }
 
 void linear(const Step& step, Context& context) {
   const Tensor* t = step.tensors;
   Prologue prologue = prologueOf(step);
   if (!prologue.valid()) return context.fail(Code::kMalformed);
-  LinearJob job{prepare(prologue, context), t[1], {t[6], t[6].cols}, 0, (const float*)t[2].data, (const float*)t[3].data,
+  LinearJob job{prepare(prologue, isRounded(step), t[1], context), t[1], {t[6], t[6].cols}, 0, (const float*)t[2].data, (const float*)t[3].data,
                 t[5].data ? &t[5] : nullptr};
   if (job.x.rows == 0 || !job.x.data) return;
   switch (job.weight.dtype) {

@@ -58,6 +58,18 @@ struct Prologue {
   int64_t cost() const { return kind == Before::kSiluMul ? 8 : 1; }
 };
 
+// Rounds columns to bf16 and leaves them as floats or as they then are; the latter are filled up with zeros.
+SLIPWAY_INLINE void roundColumns(const float* from, int64_t count, float* to) {
+  Bf16 rounded[kLanes];
+  for (int64_t c = 0; c < count; c += kLanes) {
+    store(rounded, loadPartial(from + c, count - c));
+    storePartial(to + c, load(rounded), count - c);
+  }
+}
+SLIPWAY_INLINE void roundColumns(const float* from, int64_t count, Bf16* to) {
+  for (int64_t c = 0; c < count; c += kLanes) store(to + c, loadPartial(from + c, count - c));
+}
+
 // One row on its way through a prologue.
 class PreparedRow {
  public:
@@ -76,6 +88,17 @@ class PreparedRow {
       storePartial(room + c - begin, y, count);
     }
     return room;
+  }
+
+  // All columns, rounded to bf16 when they are to be, as floats or as Bf16.
+  template <class T>
+  void rounded(T* to) const {
+    constexpr int64_t kRun = 16 * kLanes;
+    float room[kRun];
+    for (int64_t c = 0; c < cols_; c += kRun) {
+      int64_t end = c + kRun < cols_ ? c + kRun : cols_;
+      roundColumns(columns(c, end, room), end - c, to + c);
+    }
   }
 
  private:

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { benchCases, timeCase } from './bench.ts'
+import { benchCases } from './bench-cases.ts'
+import { timeCase } from './bench.ts'
 import { CpuBackend } from './devices/cpu.ts'
 import { loadNative } from './native.ts'
 import { ops } from './ops/index.ts'

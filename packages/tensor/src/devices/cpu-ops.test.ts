@@ -62,11 +62,11 @@ describe.skipIf(isas.length === 0)('every op on the cpu device', () => {
     })
   })
 
-  // targets without a fused multiply-add round more often
+  // targets without a fused multiply-add round more often; of bf16 rows AVX-512 adds two products at a time
   const fused = isas.filter((isa) => isa !== 'baseline')
   it.skipIf(fused.length < 2)(`gives equal bits on ${fused.join(' and ')}`, async () => {
     const devices = fused.map((isa) => cpuFor(isa, 2).device)
-    for (const { op, label, opCase } of cases) {
+    for (const { op, label, opCase } of cases.filter((one) => !one.opCase.attributes['rounding'])) {
       const results: Results[] = []
       for (const device of devices) results.push(await runCase(device, op, opCase))
       for (const other of results.slice(1)) expect(equalBits(other, results[0]!), label).toBe(true)

@@ -8,6 +8,7 @@ import { add, siluMul } from '../ops/elementwise.ts'
 import { embedding, embeddingOp, selectRows } from '../ops/embedding.ts'
 import { kvWriteOp } from '../ops/kv-cache.ts'
 import { linear, linearOp } from '../ops/linear.ts'
+import { roundingOf } from '../ops/prologue.ts'
 import { CaseRandom, given } from '../ops/random.ts'
 import { adjustLogitsOp, logprobsOp } from '../ops/sample.ts'
 import { bytesOfArray } from '../device.ts'
@@ -234,13 +235,19 @@ describe.skipIf(isas.length === 0)('the cpu device', () => {
 describe.skipIf(isas.length === 0)('rows do not know their neighbours', () => {
   const random = new CaseRandom(22)
 
-  it.each(['f32', 'bf16', 'f16', 'i8'] as const)('linear %s over many blocks of rows and k', async (dtype) => {
+  it.each([
+    ['f32', 'f32'],
+    ['f32', 'bf16'],
+    ['bf16', 'bf16'],
+    ['f32', 'f16'],
+    ['f32', 'i8'],
+  ] as const)('linear, %s by %s, over many blocks of rows and k', async (rowType, dtype) => {
     const [rows, k, n] = [205, 700, 100]
     const weight =
       dtype === 'i8' ? random.integers([n, k], 128, 'i8', 'linear') : random.normal([n, k], dtype, 1, 'linear')
     const scale = dtype === 'i8' ? random.normal([n], 'f32', 0.01) : undefined
     const inputs = [random.normal([rows, k]), weight, scale, undefined, undefined, undefined]
-    const opCase = { label: '', inputs, attributes: { prologue: 0, eps: 0 } }
+    const opCase = { label: '', inputs, attributes: { prologue: 0, eps: 0, ...roundingOf(rowType) } }
     for (const isa of isas) {
       const batch = await runCase(device(isa, 1), linearOp, opCase)
       for (const threads of [2, 3, 7]) {

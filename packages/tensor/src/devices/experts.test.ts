@@ -34,7 +34,7 @@ function floats(dtype: 'f32' | 'bf16' | 'f16'): Prepare {
     const stack = random.normal([experts * n, k], dtype, 1, 'linear')
     const weight = place(device, stack)
     return {
-      all: (x, choice, fusion) => expertLinear(x, weight, choice, fusion),
+      all: (x, choice, fusion) => expertLinear(x, { weight }, choice, fusion),
       alone: (expert, x, fusion) => linear(x, { weight: part(device, stack, expert, n) }, fusion),
     }
   }
@@ -147,7 +147,7 @@ it('a choice that does not fit the tensors is an error', () => {
   const x = device.zeros([2, 8], 'f32')
   const weight = device.zeros([6, 8], 'f32')
   const withIds = (rows: number, slots: number, numExperts: number, perSlot: boolean) => () =>
-    expertLinear(x, weight, { ids: device.zeros([rows, slots], 'i32'), numExperts, perSlot })
+    expertLinear(x, { weight }, { ids: device.zeros([rows, slots], 'i32'), numExperts, perSlot })
   expect(withIds(3, 1, 2, false)).toThrow('x is [2,8], the ids [3,1]')
   expect(withIds(2, 3, 2, true)).toThrow('x is [2,8] for 3 slots')
   expect(withIds(2, 2, 4, false)).toThrow('the weight is [6,8] for 4 experts')
@@ -158,7 +158,7 @@ it('a choice that does not fit the tensors is an error', () => {
 it('costs count every expert that is read once', () => {
   const spec = (dtype: 'f32' | 'i32', ...shape: number[]) => ({ shape, dtype })
   const inputs = [spec('f32', 3, 8), spec('f32', 50, 8), spec('i32', 3, 2), undefined]
-  const attributes = { numExperts: 5, perSlot: 0, prologue: 0, eps: 0 }
+  const attributes = { numExperts: 5, perSlot: 0, prologue: 0, eps: 0, rounding: 0 }
   const outputs = expertLinearOp.infer(inputs, attributes)
   const weightBytes = (ids?: readonly number[]): number =>
     expertLinearOp.cost(inputs, outputs, attributes, [undefined, undefined, ids]).bytes - 4 * (3 * 8 + 3 * 2 + 3 * 20)

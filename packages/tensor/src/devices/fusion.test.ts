@@ -21,6 +21,10 @@ const products = {
     const weight = place(device, random.normal([n, k], 'bf16'))
     return (x: Tensor, fusion?: Fusion) => linear(x, { weight }, fusion)
   },
+  'linear bf16, rows rounded to bf16': (device: Device, random: CaseRandom, k: number, n: number) => {
+    const weight = place(device, random.normal([n, k], 'bf16', 1, 'linear'))
+    return (x: Tensor, fusion?: Fusion) => linear(x, { weight, activations: 'bf16' }, fusion)
+  },
   ...Object.fromEntries(
     ([4, 8] as const).map((bits) => [
       `quantizedLinear ${bits} bits`,

@@ -11,7 +11,8 @@ import {
   type ExpertChoice,
   type ExpertFusion,
 } from './experts.ts'
-import { prologues } from './prologue.ts'
+import type { LinearWeight } from './linear.ts'
+import { inferRounding, prologues, roundingOf } from './prologue.ts'
 import { CaseRandom } from './random.ts'
 
 /**
@@ -22,12 +23,13 @@ import { CaseRandom } from './random.ts'
 export const expertLinearOp: Op = {
   name: 'expertLinear',
   inputs: ['x', 'weight', 'ids', 'norm?'],
-  attributes: ['numExperts', 'perSlot', 'prologue', 'eps'],
+  attributes: ['numExperts', 'perSlot', 'prologue', 'eps', 'rounding'],
   rowInputs: [0, 2],
   tolerance: { absolute: 1e-4, relative: 1e-4 },
   infer([x, weight, ids, norm], attributes) {
     const w = expectInput('expertLinear', weight, 'weight', 2, 'f32', 'bf16', 'f16')
     const { rows, slots, cols, outputs } = inferExperts('expertLinear', { x, weight, ids, norm }, attributes)
+    inferRounding('expertLinear', w, attributes)
     expectShape('expertLinear', cols === colsOf(w), () => `${cols} columns meet a weight [${w.shape}]`)
     return [{ shape: [rows, slots * outputs], dtype: 'f32' }]
   },
@@ -64,7 +66,13 @@ export const expertLinearOp: Op = {
             drawIds(random, size),
             prologues[prologue] === 'rmsNorm' ? random.normal([k]) : undefined,
           ],
-          attributes: { numExperts: experts, perSlot, prologue, eps: 1e-5 },
+          attributes: {
+            numExperts: experts,
+            perSlot,
+            prologue,
+            eps: 1e-5,
+            rounding: Number(dtype === 'bf16' && !prologue),
+          },
         }
       }),
     )
@@ -72,7 +80,15 @@ export const expertLinearOp: Op = {
 }
 
 /** Product with the float weights of chosen experts, stacked [E * N, K]. */
-export function expertLinear(x: Tensor, weight: Tensor, choice: ExpertChoice, fusion: ExpertFusion = {}): Tensor {
+export function expertLinear(
+  x: Tensor,
+  { weight, activations }: Pick<LinearWeight, 'weight' | 'activations'>,
+  choice: ExpertChoice,
+  fusion: ExpertFusion = {},
+): Tensor {
   const inputs = [x, weight, choice.ids, fusion.norm?.weight]
-  return x.device.record(expertLinearOp, inputs, expertAttributes(choice, fusion))[0]!
+  return x.device.record(expertLinearOp, inputs, {
+    ...expertAttributes(choice, fusion),
+    ...roundingOf(activations),
+  })[0]!
 }

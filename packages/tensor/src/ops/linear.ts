@@ -1,6 +1,16 @@
 import { expectInput, expectShape, type Op } from '../op.ts'
 import { byteLengthOf, rowsOf, type Tensor } from '../tensor.ts'
-import { inferPrologue, inferResidual, preparedRows, prologueOf, prologues, type Fusion } from './prologue.ts'
+import {
+  inferPrologue,
+  inferResidual,
+  inferRounding,
+  preparedRows,
+  prologueOf,
+  prologues,
+  roundingOf,
+  type ActivationType,
+  type Fusion,
+} from './prologue.ts'
 import { CaseRandom } from './random.ts'
 
 /** A weight [N, K] and what belongs to it: one scale per output for i8, an optional bias, both f32 [N]. */
@@ -8,22 +18,26 @@ export interface LinearWeight {
   readonly weight: Tensor
   readonly scale?: Tensor
   readonly bias?: Tensor
+  /** What the rows that it multiplies are rounded to; bf16, for bf16 weights, is faster where the processor has the instruction. */
+  readonly activations?: ActivationType | undefined
 }
 
 /**
- * [R, K] x [N, K] -> [R, N]: y = (x . w) * scale + bias + residual, activations and sums in f32; x may pass a prologue.
- * Every output is one sum over k in ascending order, which is what makes a row independent of its batch.
+ * [R, K] x [N, K] -> [R, N]: y = (x . w) * scale + bias + residual, sums in f32; x may pass a prologue, after which it is
+ * rounded to bf16 when the attribute `rounding` says so. Every output is one sum over k in ascending order, which is what
+ * makes a row independent of its batch; with bf16 rows a device may add two products at a time.
  */
 export const linearOp: Op = {
   name: 'linear',
   inputs: ['x', 'weight', 'scale?', 'bias?', 'norm?', 'residual?'],
-  attributes: ['prologue', 'eps'],
+  attributes: ['prologue', 'eps', 'rounding'],
   rowInputs: [0, 5],
   tolerance: { absolute: 1e-4, relative: 1e-4 },
   infer([x, weight, scale, bias, norm, residual], attributes) {
     const a = expectInput('linear', x, 'x', 2, 'f32')
     const w = expectInput('linear', weight, 'weight', 2, 'f32', 'bf16', 'f16', 'i8')
     const k = inferPrologue('linear', a, norm, attributes)
+    inferRounding('linear', w, attributes)
     inferResidual('linear', residual, a.shape[0]!, w.shape[0]!)
     expectShape('linear', k === w.shape[1], () => `x is [${a.shape}] and the weight [${w.shape}]`)
     expectShape(
@@ -69,7 +83,7 @@ export const linearOp: Op = {
       [17, 40, 65],
       [64, 257, 130],
     ]
-    return sizes.flatMap(([rows, k, n], size) =>
+    const exact = sizes.flatMap(([rows, k, n], size) =>
       (['f32', 'bf16', 'f16', 'i8'] as const).map((dtype, type) => {
         const prologue = (size + type) % 3
         return {
@@ -84,14 +98,28 @@ export const linearOp: Op = {
             prologues[prologue] === 'rmsNorm' ? random.normal([k!]) : undefined,
             size % 2 ? random.normal([rows!, n!]) : undefined,
           ],
-          attributes: { prologue, eps: 1e-5 },
+          attributes: { prologue, eps: 1e-5, rounding: 0 },
         }
       }),
     )
+    // without a prologue, whose last bit could decide where a row is rounded to
+    const rounded = sizes.map(([rows, k, n]) => ({
+      label: `${rows}x${k} by ${n}, both bf16`,
+      inputs: [
+        random.normal([rows!, k!]),
+        random.normal([n!, k!], 'bf16', 1, 'linear'),
+        undefined,
+        n! % 2 ? random.normal([n!]) : undefined,
+        undefined,
+        undefined,
+      ],
+      attributes: { prologue: 0, eps: 0, rounding: 1 },
+    }))
+    return [...exact, ...rounded]
   },
 }
 
-export function linear(x: Tensor, { weight, scale, bias }: LinearWeight, fusion: Fusion = {}): Tensor {
+export function linear(x: Tensor, { weight, scale, bias, activations }: LinearWeight, fusion: Fusion = {}): Tensor {
   const inputs = [x, weight, scale, bias, fusion.norm?.weight, fusion.residual]
-  return x.device.record(linearOp, inputs, prologueOf(fusion))[0]!
+  return x.device.record(linearOp, inputs, { ...prologueOf(fusion), ...roundingOf(activations) })[0]!
 }
