@@ -128,22 +128,23 @@ void multiplyPanel(const LinearJob& job, int64_t panel, int64_t first, int64_t l
 
 #if defined(__AVX512F__)
 
-bool hasPairs() {
 #if defined(SLIPWAY_EMULATED)
-  return true;
+#define SLIPWAY_PAIRS
+bool hasPairs() { return true; }
 #else
+#define SLIPWAY_PAIRS __attribute__((target("avx512bf16")))
+bool hasPairs() {
   unsigned a = 0, b, c, d;
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1);
-#endif
 }
+#endif
 // asked once, since a virtual machine answers slowly
 const bool kHasPairs = hasPairs();
 
 // M rows by the 32 columns of a panel: every sum takes two products at a time, at ascending k. The instruction rounds in a
 // way of its own, so that these sums have other bits than the chains of fma; all tiles have the same.
 template <int M>
-__attribute__((target("avx512bf16"))) void multiplyPairs(const Bf16* w, const Bf16* x, int64_t xStride, int64_t count,
-                                                         float* sums) {
+SLIPWAY_PAIRS void multiplyPairs(const Bf16* w, const Bf16* x, int64_t xStride, int64_t count, float* sums) {
   __m512i low, high;  // where two steps of k find their partners
   alignas(64) uint16_t places[2][32];
   for (uint16_t i = 0; i < 32; i++) places[0][i] = i / 2 + i % 2 * 32, places[1][i] = places[0][i] + 16;
