@@ -7,6 +7,8 @@ import { showProgress } from './progress.ts'
 export interface RequestOptions extends SchedulingOptions {
   /** Aborting ends the request. */
   readonly signal?: AbortSignal
+  /** Name of the LoRA adapter that answers; absent: the model alone. */
+  readonly lora?: string | undefined
 }
 
 /** For all requests of a list; when they are aborted, promises reject with the signal's reason. */

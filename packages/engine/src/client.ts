@@ -1,7 +1,8 @@
 import { Worker } from 'node:worker_threads'
 import { SlipwayError } from '@slipway/tensor'
+import type { AdapterInfo } from './adapters.ts'
 import type { EngineStats, StepOutput } from './engine.ts'
-import type { Command, LoadProgress, ModelInfo, Report, WorkerSetup } from './protocol.ts'
+import type { Command, LoadProgress, LoraCommand, ModelInfo, Report, WorkerSetup } from './protocol.ts'
 import type { EngineRequest } from './sequence.ts'
 
 /** Takes what the engine reports for one request; `error` once, when the engine can bring no more. */
@@ -16,10 +17,13 @@ export class EngineClient {
   readonly #worker: Worker
   readonly #sinks = new Map<string, RequestSink>()
   readonly #stats = new Map<number, (stats: EngineStats | SlipwayError) => void>()
+  readonly #changes = new Map<number, (error: SlipwayError | undefined) => void>()
   readonly #exited: Promise<void>
   #failure: SlipwayError | undefined
   #isLoaded = false
   #numStats = 0
+  #adapters: readonly AdapterInfo[] = []
+  #numChanges = 0
   #lastEnd = 0
   #millisecondsPerRequest = 0
 
@@ -88,6 +92,30 @@ export class EngineClient {
     this.#send({ type: 'resetPrefixCache' })
   }
 
+  /** LoRA adapters that requests may name. */
+  get adapters(): readonly AdapterInfo[] {
+    return this.#adapters
+  }
+
+  async loadLora(name: string, path: string): Promise<void> {
+    await this.#change((id) => ({ type: 'loadLora', id, name, path }))
+  }
+
+  async unloadLora(name: string): Promise<void> {
+    await this.#change((id) => ({ type: 'unloadLora', id, name }))
+  }
+
+  async #change(commandOf: (id: number) => LoraCommand): Promise<void> {
+    await this.ready
+    if (this.#failure) throw this.#failure
+    const id = this.#numChanges++
+    const error = await new Promise<SlipwayError | undefined>((resolve) => {
+      this.#changes.set(id, resolve)
+      this.#send(commandOf(id))
+    })
+    if (error) throw error
+  }
+
   async stats(): Promise<EngineStats> {
     await this.ready
     if (this.#failure) throw this.#failure
@@ -111,13 +139,19 @@ export class EngineClient {
     this.#worker.postMessage(command)
   }
 
-  #receive(report: Extract<Report, { type: 'step' | 'stats' }>): void {
+  #receive(report: Extract<Report, { type: 'step' | 'stats' | 'adapters' }>): void {
     if (report.type === 'stats') {
       this.#stats.get(report.id)?.(report.stats)
       this.#stats.delete(report.id)
       return
     }
     const error = report.error && SlipwayError.fromWire(report.error)
+    if (report.type === 'adapters') {
+      this.#adapters = report.adapters
+      this.#changes.get(report.id)?.(error)
+      this.#changes.delete(report.id)
+      return
+    }
     for (const output of report.outputs) {
       const sink = this.#sinks.get(output.requestId)
       if (error) sink?.onError(error)
@@ -132,5 +166,7 @@ export class EngineClient {
     this.#sinks.clear()
     for (const resolve of this.#stats.values()) resolve(this.#failure)
     this.#stats.clear()
+    for (const resolve of this.#changes.values()) resolve(this.#failure)
+    this.#changes.clear()
   }
 }

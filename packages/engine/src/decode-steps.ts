@@ -5,7 +5,9 @@ import type { SamplingLayout, StepLayout } from './step-layout.ts'
 /** A captured step with the tensors that its numbers are written to. */
 interface Captured {
   readonly program: Program
-  readonly inputs: Readonly<Record<'ids' | 'positions' | 'slots' | 'blockTables' | keyof SamplingLayout, Tensor>>
+  readonly inputs: Readonly<Record<'ids' | 'positions' | 'slots' | 'blockTables' | keyof SamplingLayout, Tensor>> & {
+    readonly adapters?: Tensor
+  }
   readonly sampled: Tensor
 }
 
@@ -31,19 +33,22 @@ export class DecodeSteps {
 
   /** The next token of every row. */
   async run(layout: StepLayout, sampling: SamplingLayout): Promise<ArrayLike<number>> {
-    const key = `${layout.ids.length} x ${layout.width}`
+    // a step records those products that some adapter on the device touches
+    const used = layout.adapters ? (this.#model.adapters?.usedProducts ?? '') : ''
+    const key = `${layout.ids.length} x ${layout.width} ${used}`
     const step = this.#captured.get(key) ?? this.#capture(layout)
     this.#captured.delete(key)
     this.#captured.set(key, step)
     if (this.#captured.size > maxCaptured) this.#captured.delete(this.#captured.keys().next().value!)
-    const { ids, positions, slots, blockTables } = layout
-    for (const [name, values] of Object.entries({ ids, positions, slots, blockTables, ...sampling }))
-      this.#device.write(step.inputs[name as keyof Captured['inputs']], values)
+    const { ids, positions, slots, blockTables, adapters } = layout
+    const given = { ids, positions, slots, blockTables, ...(adapters && { adapters }), ...sampling }
+    for (const [name, values] of Object.entries(given))
+      this.#device.write(step.inputs[name as keyof Captured['inputs']]!, values)
     await this.#device.replay(step.program)
     return (await this.#device.read(step.sampled)) as Int32Array
   }
 
-  #capture({ ids, width }: StepLayout): Captured {
+  #capture({ ids, width, adapters }: StepLayout): Captured {
     const n = ids.length
     const ints = (): Tensor => this.#device.zeros([n], 'i32')
     const inputs = {
@@ -54,6 +59,7 @@ export class DecodeSteps {
       params: this.#device.zeros([n, 4], 'f32'),
       seeds: this.#device.zeros([n, 2], 'u32'),
       places: this.#device.zeros([n], 'u32'),
+      ...(adapters && { adapters: ints() }),
     }
     const rows = this.#device.tensor(
       ids.map((_, i) => i),
@@ -61,7 +67,11 @@ export class DecodeSteps {
       'i32',
     )
     const logits = this.#model.forward(
-      { ...inputs, sequences: rows, logits: { rows, positions: inputs.positions, sequences: rows } },
+      {
+        ...inputs,
+        sequences: rows,
+        logits: { rows, positions: inputs.positions, sequences: rows, adapters: inputs.adapters },
+      },
       this.#caches,
     )!
     const sampled = sample(logits, inputs.params, inputs.seeds, inputs.places)

@@ -1,5 +1,6 @@
 import type { MatcherRequest, Matchers, RemoteMatcher } from '@slipway/grammar'
 import { SlipwayError, type WireError } from '@slipway/tensor'
+import type { Adapters } from './adapters.ts'
 import type { BlockPool } from './block-pool.ts'
 import type { DiskTier } from './disk-tier.ts'
 import type { FinishReason } from './outputs.ts'
@@ -52,6 +53,7 @@ export class Engine {
   readonly #tier: DiskTier | undefined
   readonly #clock: () => number
   readonly #openMatchers: (() => Matchers) | undefined
+  readonly #adapters: Adapters | undefined
   #matchers: Matchers | undefined
   readonly #requests = new Map<string, Sequence[]>()
   /** Milliseconds of the clock at which requests with a timeout end. */
@@ -68,6 +70,8 @@ export class Engine {
     clock?: () => number
     /** Called when the first request comes that constrains its text. */
     matchers?: () => Matchers
+    /** Where requests with a LoRA adapter wait for it; absent: none can be had. */
+    adapters?: Adapters | undefined
   }) {
     this.#clock = parts.clock ?? (() => performance.now())
     this.#tier = parts.tier
@@ -76,19 +80,26 @@ export class Engine {
     this.#pool = parts.pool
     this.#eosIds = parts.eosIds
     this.#openMatchers = parts.matchers
+    this.#adapters = parts.adapters
   }
 
   get hasWork(): boolean {
-    return this.#scheduler.running.length + this.#scheduler.waiting.length > 0
+    const { running, waiting } = this.#scheduler
+    return running.length + waiting.length + (this.#adapters?.numWaiting ?? 0) > 0
   }
 
   add(request: EngineRequest): void {
-    const sequences = Array.from({ length: request.params.n }, (_, i) => new Sequence(request, i, this.#eosIds))
+    const adapter = request.lora === undefined ? undefined : this.#adapters?.find(request.lora)
+    const sequences = Array.from(
+      { length: request.params.n },
+      (_, i) => new Sequence(request, i, this.#eosIds, adapter),
+    )
     this.#requests.set(request.requestId, sequences)
     const { structuredOutputs: constraint, stopTokenIds: stopIds } = request.params
     for (const sequence of sequences) {
       if (constraint) sequence.matcher = this.#openMatcher({ ...constraint, stopIds })
-      this.#scheduler.add(sequence)
+      if (request.lora !== undefined && this.#adapters) this.#adapters.enter(sequence)
+      else this.#scheduler.add(sequence)
     }
     const { timeout } = request.scheduling
     if (timeout !== undefined) this.#deadlines.set(request.requestId, this.#clock() + timeout * 1000)
@@ -109,12 +120,12 @@ export class Engine {
     const started = this.#clock()
     const late = [...this.#deadlines].filter(([, deadline]) => deadline <= started)
     const timedOut = late.flatMap(([requestId]) => this.abort(requestId, undefined, 'timeout'))
-    const ended = [...timedOut, ...this.#endConstrained()]
+    const ended = [...timedOut, ...this.#endConstrained(), ...this.#admitAdapted()]
     const chunks = this.#scheduler.schedule()
     if (chunks.length === 0) {
-      // all that is left waits for masks, or for blocks from disk
+      // all that is left waits for masks, for an adapter, or for blocks from disk
       if (this.#all().some(({ matcher }) => matcher?.isLate)) await this.#matchers?.changed(maskGraceMs)
-      else await this.#tier?.fetched()
+      else await (this.#adapters?.arrival ?? this.#tier?.fetched())
       return ended
     }
     const sampled = await this.#runner.run(chunks, (sequences) => this.#awaitMasks(sequences))
@@ -155,6 +166,16 @@ export class Engine {
     })
   }
 
+  /** Schedules sequences whose adapter is there; ends those whose adapter cannot be had. */
+  #admitAdapted(): StepOutput[] {
+    if (!this.#adapters) return []
+    const { ready, failed } = this.#adapters.admit()
+    for (const sequence of ready) this.#scheduler.add(sequence)
+    return failed.flatMap(({ sequence: { request, index }, error }) =>
+      this.abort(request.requestId, index, 'error').map((output) => ({ ...output, error: SlipwayError.toWire(error) })),
+    )
+  }
+
   #collect({ sequence, token, logprobs }: Sampled): StepOutput {
     sequence.append(token)
     if (sequence.finish) this.#end(sequence)
@@ -171,7 +192,8 @@ export class Engine {
 
   #end(sequence: Sequence): void {
     if (sequence.matcher) this.#matchers!.close(sequence.matcher)
-    this.#scheduler.remove(sequence)
+    if (!this.#adapters?.isWaiting(sequence)) this.#scheduler.remove(sequence)
+    if (sequence.request.lora !== undefined) this.#adapters?.leave(sequence)
     const { requestId } = sequence.request
     const left = this.#requests.get(requestId)!.filter((other) => other !== sequence)
     if (left.length > 0) this.#requests.set(requestId, left)

@@ -17,5 +17,6 @@ export { engineOptionsSchema, parseOptions, resolveEngineOptions, type EngineOpt
 export { profileModel, type ModelProfile, type ProfileOptions } from './profile-model.ts'
 export { median, type OpProfile, type StepProfile } from './step-profile.ts'
 export { openStep, type StepShape } from './open-step.ts'
+export type { AdapterInfo } from './adapters.ts'
 export type { EngineStats } from './engine.ts'
 export type { LoadProgress, ModelInfo } from './protocol.ts'

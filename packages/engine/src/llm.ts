@@ -1,4 +1,5 @@
 import { randomInt, randomUUID } from 'node:crypto'
+import { resolve } from 'node:path'
 import {
   ChatTemplate,
   checkVocabulary,
@@ -10,6 +11,7 @@ import {
 } from '@slipway/checkpoint'
 import { GrammarChecker } from '@slipway/grammar'
 import { SlipwayError } from '@slipway/tensor'
+import { unknownAdapter, type AdapterInfo } from './adapters.ts'
 import { EngineClient } from './client.ts'
 import type { EngineStats } from './engine.ts'
 import { GenerationStream } from './generation-stream.ts'
@@ -33,6 +35,8 @@ export interface LLMOptions extends EngineOptions {
   readonly offline?: boolean
   /** File with a Jinja chat template, in place of the model's own. */
   readonly chatTemplate?: string
+  /** LoRA adapters to begin with: folders by name. Makes room for adapters as `enableLora` does. */
+  readonly loraModules?: Readonly<Record<string, string>>
   readonly onProgress?: (progress: LoadProgress) => void
 }
 
@@ -63,13 +67,15 @@ export class LLM {
   #isClosed = false
   #progress: LoadProgress | undefined
 
-  private constructor(model: string, { revision, cacheDir, offline, chatTemplate, onProgress, ...rest }: LLMOptions) {
-    this.#options = resolveEngineOptions(rest)
+  private constructor(model: string, options: LLMOptions) {
+    const { revision, cacheDir, offline, chatTemplate, loraModules = {}, onProgress, ...rest } = options
+    const withLora = Object.keys(loraModules).length > 0 ? { enableLora: true } : {}
+    this.#options = resolveEngineOptions({ ...rest, ...withLora })
     const report = (progress: LoadProgress): void => {
       this.#progress = progress
       onProgress?.(progress)
     }
-    this.ready = this.#load(model, { revision, cacheDir, offline, chatTemplate }, report)
+    this.ready = this.#load(model, { revision, cacheDir, offline, chatTemplate }, loraModules, report)
     // a failed load shows in `state`; only those who await `ready` see the rejection
     this.ready.catch((error: unknown) => {
       this.#failure = SlipwayError.is(error) ? error : SlipwayError.fromWire(SlipwayError.toWire(error))
@@ -93,7 +99,12 @@ export class LLM {
     return llm
   }
 
-  async #load(model: string, source: Source, onProgress: (progress: LoadProgress) => void): Promise<void> {
+  async #load(
+    model: string,
+    source: Source,
+    adapters: Readonly<Record<string, string>>,
+    onProgress: (progress: LoadProgress) => void,
+  ): Promise<void> {
     const directory = await locateModel(model, source, onProgress)
     if (this.#isClosed) throw new SlipwayError('internal', 'closed while loading')
     const client = new EngineClient({ model, directory, options: this.#options }, onProgress)
@@ -101,7 +112,9 @@ export class LLM {
     try {
       // while the engine loads in its thread
       const front = await loadFront(directory, source.chatTemplate)
-      this.#loaded = { ...front, info: await client.ready }
+      const info = await client.ready
+      for (const [name, path] of Object.entries(adapters)) await client.loadLora(name, resolve(path))
+      this.#loaded = { ...front, info }
     } catch (error) {
       await client.close()
       throw error
@@ -189,6 +202,7 @@ export class LLM {
         maxTokens: Math.min(resolved.maxTokens ?? room, room),
       },
       scheduling,
+      ...(options.lora !== undefined && { lora: this.#adapterNamed(options.lora) }),
     }
     const constraint = resolved.structuredOutputs
     const before = constraint && grammars.check(constraint.source)
@@ -266,6 +280,36 @@ export class LLM {
   /** Requests of a long list kept under way at once: enough to fill every step. */
   get #width(): number {
     return Math.min(2 * this.#options.maxNumSeqs, this.#options.maxWaitingRequests)
+  }
+
+  /** LoRA adapters that requests may name. */
+  get loras(): readonly AdapterInfo[] {
+    return this.#client?.adapters ?? []
+  }
+
+  /**
+   * Loads a LoRA adapter from a folder as PEFT saves it, while requests go on; `lora: name` then asks for it. Rejects
+   * when the name is taken, or the adapter does not fit the model.
+   */
+  async loadLora(name: string, path: string): Promise<void> {
+    if (name === '' || path === '')
+      throw new SlipwayError('request', 'an adapter needs a name and a folder', { param: 'lora_name' })
+    await this.ready
+    await this.#client!.loadLora(name, resolve(path))
+  }
+
+  /** Takes an adapter away; requests under way that name it go on to their end. */
+  async unloadLora(name: string): Promise<void> {
+    await this.ready
+    await this.#client!.unloadLora(name)
+  }
+
+  #adapterNamed(name: string): string {
+    if (this.loras.some((adapter) => adapter.name === name)) return name
+    throw unknownAdapter(
+      name,
+      this.loras.map((adapter) => adapter.name),
+    )
   }
 
   /** Forgets all cached prefixes, before the next step; requests under way go on. */

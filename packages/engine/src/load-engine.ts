@@ -13,6 +13,7 @@ import {
   type Device,
   type KvDtype,
 } from '@slipway/tensor'
+import { Adapters } from './adapters.ts'
 import { BlockPool } from './block-pool.ts'
 import { Engine } from './engine.ts'
 import { endIds, grammarSetup } from './grammar-setup.ts'
@@ -64,6 +65,7 @@ export async function placeModel(
     activations: activationType(options, dtype),
     quantization: options.quantization,
     headQuantization: options.headQuantization,
+    lora: options.enableLora ? options : undefined,
     packedCache,
     onLoaded: ({ fromCache }) => (fromPackedCache = fromCache),
     onProgress: (done, total) => onProgress({ stage: 'weights', done, total }),
@@ -77,7 +79,7 @@ export async function placeModel(
 export async function loadEngine(
   { model: name, directory, options }: WorkerSetup,
   onProgress: (progress: LoadProgress) => void,
-): Promise<{ engine: Engine; info: ModelInfo; device: Device }> {
+): Promise<{ engine: Engine; info: ModelInfo; device: Device; adapters: Adapters | undefined }> {
   const started = performance.now()
   const placed = await placeModel(directory, options, onProgress)
   const { checkpoint, device, model, dtype, kvDtype, fromPackedCache } = placed
@@ -96,7 +98,9 @@ export async function loadEngine(
   const eosIds = endIds(checkpoint.config, checkpoint.generationConfig)
   const grammars = grammarSetup(directory, checkpoint.config.vocabSize, eosIds)
   const scheduler = new Scheduler(pool, options, tier)
-  const engine = new Engine({ pool, runner, tier, scheduler, eosIds, matchers: () => new Matchers(grammars) })
+  const adapters = model.adapters && new Adapters(model.adapters)
+  const matchers = (): Matchers => new Matchers(grammars)
+  const engine = new Engine({ pool, runner, tier, scheduler, eosIds, matchers, adapters })
   const info: ModelInfo = {
     model: name,
     directory,
@@ -116,7 +120,7 @@ export async function loadEngine(
     loadSeconds: (performance.now() - started) / 1000,
     fromPackedCache,
   }
-  return { engine, info, device }
+  return { engine, info, device, adapters }
 }
 
 function openDevice({ device, threads, pinThreads }: ResolvedEngineOptions): Device {

@@ -70,6 +70,14 @@ export const engineOptionsSchema = z.strictObject({
     .describe(
       'estimated time of a step in which answers go on; default: less than twice what it takes without prompts',
     ),
+  enableLora: z.boolean().default(false).describe('make room for LoRA adapters, which can be loaded at any time'),
+  maxLoras: z.int().min(1).max(4096).default(8).describe('LoRA adapters in memory at one time, and so in one step'),
+  maxLoraRank: z
+    .int()
+    .min(1)
+    .max(1024)
+    .default(16)
+    .describe('highest rank of a LoRA adapter; each place has room for it'),
   maxWaitingRequests: count.default(1024).describe('requests that may queue before new ones are refused'),
 })
 

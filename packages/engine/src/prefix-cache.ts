@@ -8,24 +8,26 @@ export type BlockHash = (parent: string, ids: readonly number[]) => string
 export const sha256Key: BlockHash = (parent, ids) =>
   createHash('sha256').update(`${parent.length} ${parent}`).update(Int32Array.from(ids)).digest('base64url')
 
-/** Stands for what is before the first block; no hash looks like it. */
-function saltKey({ cacheSalt }: CacheText): string {
-  return `salt:${cacheSalt}`
+/** Stands for what is before the first block; no hash looks like it, and no salt like an adapter. */
+function rootKey({ cacheSalt, adapterKey }: CacheText): string {
+  return adapterKey === undefined ? `salt:${cacheSalt}` : `adapter:${adapterKey} salt:${cacheSalt}`
 }
 
 interface CachedBlock {
   readonly block: number
   readonly key: string
-  /** The block before, or the salt before the first. */
+  /** The block before, or the root before the first. */
   readonly parent: CachedBlock | string
   readonly ids: readonly number[]
   numChildren: number
 }
 
-/** A beginning of a text: its tokens, the salt that keeps it apart from others, and keys of its blocks found so far. */
+/** A beginning of a text: its tokens, the salt and adapter that keep it apart from others, and keys of its blocks found so far. */
 export interface CacheText {
   readonly tokens: readonly number[]
   readonly cacheSalt: string
+  /** The adapter that computes its keys and values, by content. */
+  readonly adapterKey?: string | undefined
   readonly blockKeys: string[]
 }
 
@@ -62,7 +64,7 @@ export class PrefixCache {
     const { blockKeys } = text
     while (blockKeys.length < count) {
       const i = blockKeys.length
-      blockKeys.push(this.#hash(blockKeys.at(-1) ?? saltKey(text), this.#idsOf(text, i)))
+      blockKeys.push(this.#hash(blockKeys.at(-1) ?? rootKey(text), this.#idsOf(text, i)))
     }
     return blockKeys
   }
@@ -70,7 +72,7 @@ export class PrefixCache {
   /** How the `i`-th block of a text is named wherever it is kept. */
   nameOf(text: CacheText, i: number): { key: string; parent: string; ids: readonly number[] } {
     const keys = this.keysOf(text, i + 1)
-    return { key: keys[i]!, parent: keys[i - 1] ?? saltKey(text), ids: this.#idsOf(text, i) }
+    return { key: keys[i]!, parent: keys[i - 1] ?? rootKey(text), ids: this.#idsOf(text, i) }
   }
 
   /** The block that is kept under a key. */
@@ -85,7 +87,7 @@ export class PrefixCache {
   /** The longest run of blocks that hold the beginning of a text, `limit` at most. */
   find(text: CacheText, limit: number): number[] {
     const found: number[] = []
-    let parent: CachedBlock | string = text.cacheSalt
+    let parent: CachedBlock | string = rootKey(text)
     for (let i = 0; i < limit; i++) {
       const cached = this.#byKey.get(this.keysOf(text, i + 1)[i]!)
       if (!cached || !this.#holds(cached, text, i, parent)) break
@@ -105,7 +107,7 @@ export class PrefixCache {
    * block that holds these tokens from now on, which may be an older one; undefined if they cannot be kept.
    */
   add(text: CacheText, i: number, block: number, previous: number | undefined): number | undefined {
-    const parent = previous === undefined ? text.cacheSalt : this.#byBlock.get(previous)
+    const parent = previous === undefined ? rootKey(text) : this.#byBlock.get(previous)
     // a parent that is not cached: it met a collision, or the cache was emptied
     if (parent === undefined) return undefined
     const key = this.keysOf(text, i + 1)[i]!

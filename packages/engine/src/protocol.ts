@@ -1,4 +1,5 @@
 import type { WireError } from '@slipway/tensor'
+import type { AdapterInfo } from './adapters.ts'
 import type { EngineStats, StepOutput } from './engine.ts'
 import type { ResolvedEngineOptions } from './options.ts'
 import type { EngineRequest } from './sequence.ts'
@@ -47,7 +48,11 @@ export type Command =
   | { readonly type: 'abort'; readonly requestId: string; readonly index?: number }
   | { readonly type: 'stats'; readonly id: number }
   | { readonly type: 'resetPrefixCache' }
+  | { readonly type: 'loadLora'; readonly id: number; readonly name: string; readonly path: string }
+  | { readonly type: 'unloadLora'; readonly id: number; readonly name: string }
   | { readonly type: 'close' }
+
+export type LoraCommand = Extract<Command, { type: 'loadLora' | 'unloadLora' }>
 
 /** Worker to front. One `step` message carries all new tokens of a step. */
 export type Report =
@@ -56,3 +61,10 @@ export type Report =
   | { readonly type: 'failed'; readonly error: WireError }
   | { readonly type: 'step'; readonly outputs: readonly StepOutput[]; readonly error?: WireError }
   | { readonly type: 'stats'; readonly id: number; readonly stats: EngineStats }
+  /** Answers loadLora and unloadLora: what there is now, and why nothing was changed. */
+  | {
+      readonly type: 'adapters'
+      readonly id: number
+      readonly adapters: readonly AdapterInfo[]
+      readonly error?: WireError
+    }

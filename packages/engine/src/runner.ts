@@ -103,13 +103,14 @@ export class Runner {
     return sequences.map((sequence, i) => ({ sequence, token: tokens[i]!, logprobs: listed?.get(i) }))
   }
 
-  #batchOf({ ids, positions, sequences, slots, blockTables, width, logitRows }: StepLayout): ModelBatch {
+  #batchOf({ ids, positions, sequences, slots, blockTables, width, logitRows, adapters }: StepLayout): ModelBatch {
     return {
       ids: this.#ints(ids),
       positions: this.#ints(positions),
       sequences: this.#ints(sequences),
       slots: this.#ints(slots),
       blockTables: this.#device.tensor(blockTables, [blockTables.length / width, width], 'i32'),
+      adapters: adapters && this.#ints(adapters),
       logits:
         logitRows.length === 0
           ? undefined
@@ -117,6 +118,7 @@ export class Runner {
               rows: this.#ints(logitRows),
               positions: this.#ints(logitRows.map((r) => positions[r]!)),
               sequences: this.#ints(logitRows.map((r) => sequences[r]!)),
+              adapters: adapters && this.#ints(logitRows.map((r) => adapters[r]!)),
             },
     }
   }

@@ -1,4 +1,5 @@
 import type { RemoteMatcher } from '@slipway/grammar'
+import type { Adapter } from './adapters.ts'
 import type { BlockOwner } from './block-pool.ts'
 import type { FinishReason } from './outputs.ts'
 import type { ResolvedParams } from './sampling-params.ts'
@@ -11,6 +12,8 @@ export interface EngineRequest {
   /** `seed` is decided and `maxTokens` is bounded by the model's length. */
   readonly params: ResolvedParams & { readonly seed: number; readonly maxTokens: number }
   readonly scheduling: ResolvedScheduling
+  /** Name of the LoRA adapter that computes it; absent: the model alone. */
+  readonly lora?: string
 }
 
 /** How often a token occurs, for penalties. */
@@ -41,10 +44,13 @@ export class Sequence implements BlockOwner {
   finish: { reason: FinishReason; stopReason: number | null } | undefined
   /** Says which tokens may come next, where the request constrains its text. */
   matcher: RemoteMatcher | undefined
+  /** What the model is changed by for this sequence. */
+  readonly adapter: Adapter | undefined
   #uses: Map<number, TokenUse> | undefined
 
   /** `index` tells apart the completions of one request; `eosIds` end a sequence unless the request ignores them. */
-  constructor(request: EngineRequest, index: number, eosIds: readonly number[]) {
+  constructor(request: EngineRequest, index: number, eosIds: readonly number[], adapter?: Adapter) {
+    this.adapter = adapter
     this.request = request
     this.index = index
     this.tokens = [...request.promptTokenIds]
@@ -60,6 +66,11 @@ export class Sequence implements BlockOwner {
   /** Lower goes first. */
   get priority(): number {
     return this.request.scheduling.priority
+  }
+
+  /** Adapters compute other keys and values of the same tokens. */
+  get adapterKey(): string | undefined {
+    return this.adapter?.digest
   }
 
   get cacheSalt(): string {

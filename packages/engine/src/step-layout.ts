@@ -12,6 +12,8 @@ export interface StepLayout {
   readonly width: number
   /** The last row of every sequence that gets a token. */
   readonly logitRows: readonly number[]
+  /** Place of each row's adapter, -1 without; undefined when no row has one. */
+  readonly adapters: readonly number[] | undefined
 }
 
 export function layOut(chunks: readonly Chunk[], blockSize: number): StepLayout {
@@ -20,6 +22,7 @@ export function layOut(chunks: readonly Chunk[], blockSize: number): StepLayout 
   const sequences: number[] = []
   const slots: number[] = []
   const logitRows: number[] = []
+  const adapters: number[] = []
   const width = Math.max(...chunks.map(({ sequence }) => sequence.blocks.length))
   const blockTables = new Int32Array(chunks.length * width)
   for (const [s, { sequence, numTokens }] of chunks.entries()) {
@@ -29,11 +32,13 @@ export function layOut(chunks: readonly Chunk[], blockSize: number): StepLayout 
       ids.push(tokens[p]!)
       positions.push(p)
       sequences.push(s)
+      adapters.push(sequence.adapter?.place ?? -1)
       slots.push(blocks[Math.floor(p / blockSize)]! * blockSize + (p % blockSize))
     }
     if (numTokens === sequence.numPending) logitRows.push(ids.length - 1)
   }
-  return { ids, positions, sequences, slots, blockTables, width, logitRows }
+  const withAdapters = adapters.some((place) => place >= 0) ? adapters : undefined
+  return { ids, positions, sequences, slots, blockTables, width, logitRows, adapters: withAdapters }
 }
 
 /** Inputs of the op sample as numbers: parameters [L, 4], seeds [L, 2], places [L]. */

@@ -1,8 +1,9 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { SlipwayError } from '@slipway/tensor'
+import type { Adapters } from './adapters.ts'
 import type { Engine, StepOutput } from './engine.ts'
 import { loadEngine } from './load-engine.ts'
-import type { Command, Report, WorkerSetup } from './protocol.ts'
+import type { Command, LoraCommand, Report, WorkerSetup } from './protocol.ts'
 
 // The engine's thread: it computes, the front never does. Commands are taken between steps.
 
@@ -31,8 +32,28 @@ async function work(engine: Engine): Promise<void> {
   engine.flush().catch((error: unknown) => report({ type: 'failed', error: SlipwayError.toWire(error) }))
 }
 
+/** Loads or unloads an adapter, and tells what there is now. */
+async function change(adapters: Adapters | undefined, command: LoraCommand): Promise<void> {
+  let failure: unknown
+  try {
+    if (!adapters) throw noRoom()
+    if (command.type === 'unloadLora') adapters.unload(command.name)
+    else await adapters.load(command.name, command.path)
+  } catch (error) {
+    failure = error
+  }
+  const error = failure === undefined ? {} : { error: SlipwayError.toWire(failure) }
+  report({ type: 'adapters', id: command.id, adapters: adapters?.list ?? [], ...error })
+}
+
+function noRoom(): SlipwayError {
+  return new SlipwayError('request', 'the engine was started without room for adapters; set enableLora', {
+    param: 'enableLora',
+  })
+}
+
 async function main(): Promise<void> {
-  const { engine, info, device } = await loadEngine(workerData as WorkerSetup, (progress) =>
+  const { engine, info, device, adapters } = await loadEngine(workerData as WorkerSetup, (progress) =>
     report({ type: 'progress', progress }),
   )
   let working = false
@@ -54,6 +75,7 @@ async function main(): Promise<void> {
     } else if (command.type === 'abort') sendStep(engine.abort(command.requestId, command.index))
     else if (command.type === 'stats') report({ type: 'stats', id: command.id, stats: engine.stats() })
     else if (command.type === 'resetPrefixCache') engine.resetPrefixCache()
+    else if (command.type === 'loadLora' || command.type === 'unloadLora') void change(adapters, command)
     else {
       engine.abortAll('abort')
       void Promise.all([engine.flush(), engine.close()]).finally(() => {

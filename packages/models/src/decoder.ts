@@ -12,7 +12,7 @@ import {
 } from '@slipway/tensor'
 import { denseFeedForward, sparseFeedForward, type ExpertTraits, type FeedForward } from './feed-forward.ts'
 import type { LanguageModel, ModelBatch } from './model.ts'
-import { project, type Projection, type Weights } from './weights.ts'
+import { project, type Projection, type RowAdapters, type Weights } from './weights.ts'
 
 /** What tells one decoder from another; everything else is in the config. */
 export interface DecoderTraits {
@@ -78,13 +78,20 @@ export function decoder(device: Device, config: ModelConfig, weights: Weights, t
   const eps = config.rmsNormEps
 
   /** Stores keys and values of all rows, and gives their queries. */
-  function storeKeys(x: Tensor, layer: Layer, cache: KvCache, angles: Tensor, slots: Tensor): Tensor {
-    const qkv = project(x, layer.qkv, { norm: { weight: layer.inputNorm, eps } })
+  function storeKeys(
+    x: Tensor,
+    layer: Layer,
+    cache: KvCache,
+    angles: Tensor,
+    slots: Tensor,
+    adapters?: RowAdapters,
+  ): Tensor {
+    const qkv = project(x, layer.qkv, { norm: { weight: layer.inputNorm, eps } }, adapters)
     return ropeWrite(qkv, angles, cache, slots, { headDim, qNorm: layer.qNorm, kNorm: layer.kNorm, eps })
   }
 
   /** Attention and its output projection, added to x. */
-  function attend(x: Tensor, q: Tensor, layer: Layer, cache: KvCache, at: Places): Tensor {
+  function attend(x: Tensor, q: Tensor, layer: Layer, cache: KvCache, at: Places, adapters?: RowAdapters): Tensor {
     const mixed = attention(q, cache, {
       ...at,
       numHeads: config.numHeads,
@@ -92,7 +99,7 @@ export function decoder(device: Device, config: ModelConfig, weights: Weights, t
       scale: headDim ** -0.5,
       window: layer.window,
     })
-    return project(mixed, layer.output, { residual: x })
+    return project(mixed, layer.output, { residual: x }, adapters)
   }
 
   return {
@@ -101,19 +108,23 @@ export function decoder(device: Device, config: ModelConfig, weights: Weights, t
     forward(batch, caches) {
       const angles = ropeTable(batch.positions, frequencies, attentionScale)
       let at: Places = batch
+      const withTables = (places: Tensor | undefined): RowAdapters | undefined =>
+        places && weights.adapters && { tables: weights.adapters, places }
+      let adapters = withTables(batch.adapters)
       let x = embedding(embed, batch.ids)
       for (const [i, layer] of layers.entries()) {
-        let q = storeKeys(x, layer, caches[i]!, angles, batch.slots)
+        let q = storeKeys(x, layer, caches[i]!, angles, batch.slots, adapters)
         if (i === layers.length - 1) {
           // after the last keys only the rows that are asked for go on
           if (!batch.logits) return undefined
-          const { rows, ...places } = batch.logits
-          at = { ...places, blockTables: batch.blockTables }
+          const { rows, positions, sequences } = batch.logits
+          at = { positions, sequences, blockTables: batch.blockTables }
+          adapters = withTables(batch.logits.adapters)
           x = selectRows(x, rows)
           q = selectRows(q, rows)
         }
-        x = attend(x, q, layer, caches[i]!, at)
-        x = layer.feedForward(x, { weight: layer.postNorm, eps })
+        x = attend(x, q, layer, caches[i]!, at, adapters)
+        x = layer.feedForward(x, { weight: layer.postNorm, eps }, adapters)
       }
       return project(x, head, { norm: { weight: norm, eps } })
     },

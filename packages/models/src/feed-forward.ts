@@ -10,10 +10,10 @@ import {
   type Fusion,
   type Tensor,
 } from '@slipway/tensor'
-import { project, type Projection, type Weights } from './weights.ts'
+import { project, type Projection, type RowAdapters, type Weights } from './weights.ts'
 
 /** The second half of a layer: x plus what its network makes of norm(x). */
-export type FeedForward = (x: Tensor, norm: NonNullable<Fusion['norm']>) => Tensor
+export type FeedForward = (x: Tensor, norm: NonNullable<Fusion['norm']>, adapters?: RowAdapters) => Tensor
 
 /** Where the experts of a layer are in the checkpoint, and how they are weighted. */
 export interface ExpertTraits {
@@ -31,7 +31,8 @@ export function denseFeedForward(weights: Weights, layer: string, config: ModelC
   const modules = [`${layer}.mlp.gate_proj`, `${layer}.mlp.up_proj`]
   const gateUp = weights.linear(modules, [intermediateSize, intermediateSize], hiddenSize, hasBias)
   const down = weights.linear([`${layer}.mlp.down_proj`], [hiddenSize], intermediateSize, hasBias)
-  return (x, norm) => project(project(x, gateUp, { norm }), down, { siluMul: true, residual: x })
+  return (x, norm, adapters) =>
+    project(project(x, gateUp, { norm }, adapters), down, { siluMul: true, residual: x }, adapters)
 }
 
 /** SwiGLU with the experts that a router chooses for each token; the router is never quantised. */
@@ -56,7 +57,7 @@ export function sparseFeedForward(
   const stack = (names: readonly string[], size: number, cols: number): Projection => {
     const modules = Array.from({ length: numExperts }, (_, e) => names.map((name) => `${module}.experts.${e}.${name}`))
     const sizes = modules.flat().map(() => size)
-    return weights.linear(modules.flat(), sizes, cols, false)
+    return weights.experts(modules.flat(), sizes, cols)
   }
   const router = weights.matrix(`${module}.gate.weight`, numExperts, hiddenSize)
   const gateUp = stack([gate, up], intermediateSize, hiddenSize)

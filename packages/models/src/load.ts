@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs'
 import type { Checkpoint, ModelConfig } from '@slipway/checkpoint'
 import { SlipwayError, type Device, type LoadReport, type PackedCache } from '@slipway/tensor'
+import { LoraTables, type LoraOptions } from './lora-table.ts'
 import type { LanguageModel } from './model.ts'
 import { Weights, type WeightOptions } from './weights.ts'
 
@@ -13,7 +14,9 @@ export function supportedModelTypes(): string[] {
   return files.flatMap((file) => /^(.+?)(?<!\.d|\.test)\.js$/.exec(file)?.[1] ?? []).sort()
 }
 
-export interface LoadModelOptions extends WeightOptions {
+export interface LoadModelOptions extends Omit<WeightOptions, 'adapters'> {
+  /** Makes room for LoRA adapters. */
+  readonly lora?: LoraOptions | undefined
   /** Where packed weights are kept from one start to the next; absent: nowhere. */
   readonly packedCache?: PackedCache | undefined
   /** Told where the weights came from. */
@@ -24,7 +27,7 @@ export interface LoadModelOptions extends WeightOptions {
 export async function loadModel(
   checkpoint: Checkpoint,
   device: Device,
-  { packedCache, onLoaded, ...options }: LoadModelOptions,
+  { packedCache, onLoaded, lora, ...options }: LoadModelOptions,
 ): Promise<LanguageModel> {
   const { config } = checkpoint
   const supported = supportedModelTypes()
@@ -40,9 +43,10 @@ export async function loadModel(
       `${checkpoint.directory}: quantised checkpoints cannot be loaded yet; take the float one`,
     )
   const { build } = (await import(`./architectures/${config.modelType}.js`)) as { build: Builder }
-  const weights = new Weights(checkpoint.tensors, device, options)
+  const adapters = lora && new LoraTables(device, options.dtype, lora)
+  const weights = new Weights(checkpoint.tensors, device, { ...options, adapters })
   const model = build(device, config, weights)
   const report = await weights.load({ cache: packedCache, identity: JSON.stringify(config.raw) })
   onLoaded?.(report)
-  return model
+  return adapters ? { ...model, adapters } : model
 }

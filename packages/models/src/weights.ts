@@ -2,6 +2,8 @@ import type { TensorSource } from '@slipway/checkpoint'
 import {
   linear,
   quantizedLinear,
+  rmsNorm,
+  siluMul,
   SlipwayError,
   toF32,
   viewAs,
@@ -16,15 +18,31 @@ import {
   type Tensor,
   type WeightLoader,
 } from '@slipway/tensor'
+import type { LoraProduct, LoraTables } from './lora-table.ts'
 
 export type Quantization = 'wint8' | 'wint4'
 
 /** A linear layer in whichever form it was loaded. */
-export type Projection = LinearWeight | QuantizedWeight
+export type Projection = (LinearWeight | QuantizedWeight) & { readonly lora?: LoraProduct }
 
-/** Applies a linear layer: [R, K] -> [R, N]. */
-export function project(x: Tensor, weight: Projection, fusion: Fusion = {}): Tensor {
-  return 'words' in weight ? quantizedLinear(x, weight, fusion) : linear(x, weight, fusion)
+/** The adapters of a step's rows: their places i32 [R], -1 for none. */
+export interface RowAdapters {
+  readonly tables: LoraTables
+  readonly places: Tensor
+}
+
+/** Applies a linear layer and what the rows' adapters add to it: [R, K] -> [R, N]. */
+export function project(x: Tensor, weight: Projection, fusion: Fusion = {}, adapters?: RowAdapters): Tensor {
+  const product = (input: Tensor, rest: Fusion): Tensor =>
+    'words' in weight ? quantizedLinear(input, weight, rest) : linear(input, weight, rest)
+  const { lora } = weight
+  if (!adapters || !lora || !adapters.tables.isUsed(lora)) return product(x, fusion)
+  // what comes out of the prologue is read twice, so it is made once; a row's bits are the same either way
+  const { norm, siluMul: isGated, residual } = fusion
+  const input = norm ? rmsNorm(x, norm.weight, norm.eps) : isGated ? siluMul(x) : x
+  const y = product(input, { residual })
+  adapters.tables.apply(lora, y, input, adapters.places)
+  return y
 }
 
 export interface WeightOptions {
@@ -37,6 +55,8 @@ export interface WeightOptions {
   /** What rows are rounded to before they meet float weights: bf16, for bf16 weights, or f32, which leaves them as they are. */
   readonly activations?: ActivationType | undefined
   readonly onProgress?: ((loadedBytes: number, totalBytes: number) => void) | undefined
+  /** Room for adapters beside the linear layers; absent: none. */
+  readonly adapters?: LoraTables | undefined
 }
 
 /**
@@ -70,6 +90,11 @@ export class Weights {
     this.#options.onProgress?.(this.#loadedBytes, this.#source.totalBytes)
   }
 
+  /** Where adapters are put; undefined: there is no room for any. */
+  get adapters(): LoraTables | undefined {
+    return this.#options.adapters
+  }
+
   has(name: string): boolean {
     return this.#source.has(name)
   }
@@ -89,7 +114,14 @@ export class Weights {
    * wide over `cols` inputs. Names are module names: `.weight` and `.bias` are added.
    */
   linear(modules: readonly string[], sizes: readonly number[], cols: number, hasBias: boolean): Projection {
-    return this.#projection(modules, sizes, cols, hasBias, this.#options.quantization)
+    const projection = this.#projection(modules, sizes, cols, hasBias, this.#options.quantization)
+    const lora = this.#options.adapters?.add(modules, sizes, cols)
+    return lora ? { ...projection, lora } : projection
+  }
+
+  /** The linear layers of experts, stacked as `linear` does; they take no bias and no adapters. */
+  experts(modules: readonly string[], sizes: readonly number[], cols: number): Projection {
+    return this.#projection(modules, sizes, cols, false, this.#options.quantization)
   }
 
   /** The vocabulary matrix [rows, cols]; a tied one is that of `embedding` unless it is rounded on its own. */

@@ -34,8 +34,9 @@ enum class OpCode : int {
   kCombineExperts,
   kRopeWrite,
   kMaskLogits,
+  kAddLora,
 };
-constexpr int kNumOps = 20;
+constexpr int kNumOps = 21;
 
 // the order of `dtypes` in src/dtype.ts
 enum class DType : int { kF32, kBf16, kF16, kI32, kU32, kI8, kU8 };

@@ -26,6 +26,7 @@ void expertLinear(const Step&, Context&);
 void quantizedExpertLinear(const Step&, Context&);
 void combineExperts(const Step&, Context&);
 void maskLogits(const Step&, Context&);
+void addLora(const Step&, Context&);
 
 size_t attentionWorkspace(const Step&, int threads);
 size_t linearWorkspace(const Step&, int threads);
@@ -35,6 +36,7 @@ size_t argmaxWorkspace(const Step&, int threads);
 size_t logprobsWorkspace(const Step&, int threads);
 size_t expertLinearWorkspace(const Step&, int threads);
 size_t quantizedExpertLinearWorkspace(const Step&, int threads);
+size_t addLoraWorkspace(const Step&, int threads);
 
 void pack(const PackJob&, int64_t firstPanel, int64_t lastPanel);
 void convert(DType from, const char* x, DType to, char* y, int64_t count);

@@ -25,6 +25,7 @@ const kernels = [
   'route',
   'expert-linear',
   'quantized-expert-linear',
+  'lora',
   'attention',
   'sample',
   'logits',

@@ -1,6 +1,8 @@
 /** Ops in realistic shapes, to be timed by bench.ts. */
+import { f32, i32, noise, type BenchCase, type BenchInput } from './bench-case.ts'
+import { loraCases } from './bench-lora.ts'
 import type { DType } from './dtype.ts'
-import type { Attributes, Op, WeightRole } from './op.ts'
+import type { WeightRole } from './op.ts'
 import { attentionOp } from './ops/attention.ts'
 import { combineExpertsOp } from './ops/combine-experts.ts'
 import { addOp, siluMulOp } from './ops/elementwise.ts'
@@ -17,30 +19,6 @@ import { ropeWriteOp } from './ops/rope-write.ts'
 import { ropeOp, ropeTableOp } from './ops/rope.ts'
 import { routeExpertsOp } from './ops/route-experts.ts'
 import { argmaxOp, logprobsOp, sampleOp } from './ops/sample.ts'
-import type { Spec } from './tensor.ts'
-
-export interface BenchInput extends Spec {
-  /** Element i before conversion, for a set of inputs; zeros by default. */
-  readonly value?: (i: number, set: number) => number
-  readonly role?: WeightRole
-}
-
-export interface BenchCase {
-  readonly op: Op
-  readonly label: string
-  readonly inputs: readonly (BenchInput | undefined)[]
-  readonly attributes: Attributes
-  /** So many sets of inputs over one weight, of which each reads another part; absent: copies of the weight. */
-  readonly sets?: number
-}
-
-const noise = (i: number): number => ((Math.imul(i + 1, 0x9e3779b1) >>> 8) / 2 ** 24 - 0.5) * 2
-const f32 = (...shape: number[]): BenchInput => ({ shape, dtype: 'f32', value: noise })
-const i32 = (value: (i: number, set: number) => number, ...shape: number[]): BenchInput => ({
-  shape,
-  dtype: 'i32',
-  value,
-})
 
 function linearCase(rows: number, k: number, n: number, dtype: DType, rowType?: ActivationType): BenchCase {
   const weight: BenchInput = {
@@ -284,5 +262,6 @@ export function benchCases(): readonly BenchCase[] {
       inputs: [f32(1, 151936), i32((i) => i, 1)],
       attributes: { k: 20 },
     },
+    ...loraCases(),
   ]
 }

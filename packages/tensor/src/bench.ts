@@ -12,10 +12,8 @@ import { loadNative } from './native.ts'
 import { quantizedLinearOp } from './ops/quantized-linear.ts'
 import { plan, type Program } from './program.ts'
 import { sizeOf, Tensor } from './tensor.ts'
-import { benchCases, type BenchCase, type BenchInput } from './bench-cases.ts'
-
-/** Copies of the weight until they are this large leave nothing of it in the caches. */
-const coldBytes = 2 ** 27
+import { coldBytes, type BenchCase, type BenchInput } from './bench-case.ts'
+import { benchCases } from './bench-cases.ts'
 
 /** Seconds that one op takes, without planning. */
 export async function timeCase(

@@ -18,8 +18,8 @@ export interface Answer {
 /** An engine in this thread, step by step in the test's hands. */
 export async function openEngine(options: EngineOptions = {}, model = tinyModel) {
   const setup = { model, directory: model, options: resolveEngineOptions({ maxNumSeqs: 16, ...options }) }
-  const { engine, info, device } = await loadEngine(setup, () => {})
-  return { engine, info, device }
+  const { engine, info, device, adapters } = await loadEngine(setup, () => {})
+  return { engine, info, device, adapters }
 }
 
 export function addRequest(
@@ -28,6 +28,7 @@ export function addRequest(
   prompt: readonly number[],
   params: SamplingParams,
   scheduling: SchedulingOptions = {},
+  lora?: string,
 ): void {
   const resolved = resolveParams(params, { vocabSize: 1 << 20, maxModelLen: 4096 })
   engine.add({
@@ -35,6 +36,7 @@ export function addRequest(
     promptTokenIds: prompt,
     params: { ...resolved, seed: resolved.seed ?? 1, maxTokens: resolved.maxTokens ?? 16 },
     scheduling: resolveScheduling(scheduling),
+    ...(lora !== undefined && { lora }),
   })
 }
 

@@ -9,9 +9,12 @@ export class TestSession {
   readonly #device: Device
   readonly #caches: readonly KvCache[]
   readonly #numBlocks: number
+  /** Where the sequence's adapter lies, -1 without. */
+  readonly #place: number
   #length = 0
 
-  constructor(device: Device, model: LanguageModel, maxTokens: number, kvDtype: KvDtype = 'f32') {
+  constructor(device: Device, model: LanguageModel, maxTokens: number, kvDtype: KvDtype = 'f32', place = -1) {
+    this.#place = place
     this.#model = model
     this.#device = device
     this.#numBlocks = Math.ceil(maxTokens / blockSize)
@@ -27,6 +30,8 @@ export class TestSession {
     const positions = ids.map((_, i) => this.#length + i)
     // blocks in reverse order: where they lie must not matter
     const blocks = Array.from({ length: this.#numBlocks }, (_, i) => this.#numBlocks - 1 - i)
+    const places = (count: number): Tensor | undefined =>
+      this.#place < 0 ? undefined : ints(Array.from({ length: count }, () => this.#place))
     const wanted = rows === 'all' ? ids.map((_, i) => i) : [ids.length - 1]
     const logits = this.#model.forward(
       {
@@ -35,10 +40,12 @@ export class TestSession {
         sequences: ints(ids.map(() => 0)),
         slots: ints(positions.map((p) => blocks[Math.floor(p / blockSize)]! * blockSize + (p % blockSize))),
         blockTables: ints(blocks, [1, blocks.length]),
+        adapters: places(ids.length),
         logits: {
           rows: ints(wanted),
           positions: ints(wanted.map((i) => positions[i]!)),
           sequences: ints(wanted.map(() => 0)),
+          adapters: places(wanted.length),
         },
       },
       this.#caches,

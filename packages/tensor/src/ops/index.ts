@@ -1,4 +1,5 @@
 import type { Op } from '../op.ts'
+import { addLoraOp } from './add-lora.ts'
 import { attentionOp } from './attention.ts'
 import { combineExpertsOp } from './combine-experts.ts'
 import { addOp, siluMulOp } from './elementwise.ts'
@@ -37,4 +38,5 @@ export const ops: readonly Op[] = [
   combineExpertsOp,
   ropeWriteOp,
   maskLogitsOp,
+  addLoraOp,
 ]
