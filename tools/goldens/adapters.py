@@ -6,7 +6,7 @@ The golden is that of the merged weights; the library's own side branch must agr
 import json
 import shutil
 
-from common import MODELS, f32_base64, write_json
+from common import MODELS, ROOT, f32_base64, write_json
 from models import MIN_MARGIN, load, logits_of, longest_run
 
 import numpy as np
@@ -35,6 +35,11 @@ def forms():
         yield "qwen3", dict(r=r, lora_alpha=2 * r, target_modules=[*ATTENTION[: r - 1], "up_proj"])
     yield "qwen2", dict(r=4, lora_alpha=8, target_modules="all-linear")
     yield "qwen3-moe", dict(r=4, lora_alpha=8, target_modules=ATTENTION)
+    yield "mini", dict(r=2, lora_alpha=2, target_modules=["v_proj"])
+
+
+def base_folder(base):
+    return ROOT / "packages/mini/model" if base == "mini" else MODELS / base
 
 
 def save(model, folder):
@@ -43,6 +48,9 @@ def save(model, folder):
     (folder / "README.md").unlink()
     (folder / "adapter_model.safetensors").chmod(0o644)
     config = json.loads((folder / "adapter_config.json").read_text())
+    # a set has no order
+    if isinstance(config["target_modules"], list):
+        config["target_modules"].sort()
     # where it was made says nothing
     write_json(folder / "adapter_config.json", dict(sorted(config.items())) | {"base_model_name_or_path": folder.parent.name})
 
@@ -82,15 +90,15 @@ def prompts_of(next_logits, seed, vocab_size):
 @torch.no_grad()
 def make_lora(base, options, number):
     rng = np.random.default_rng([7, number])
-    adapted = peft.get_peft_model(load(MODELS / base), peft.LoraConfig(task_type="CAUSAL_LM", **options))
+    adapted = peft.get_peft_model(load(base_folder(base)), peft.LoraConfig(task_type="CAUSAL_LM", **options))
     randomise(adapted, rng, 0.25)
     folder = FOLDER / base / f"lora-{number}"
     # half of them as half floats, as most are published
     save(adapted if number % 2 else adapted.to(torch.bfloat16), folder)
-    adapted = peft.PeftModel.from_pretrained(load(MODELS / base), folder).eval().float()
+    adapted = peft.PeftModel.from_pretrained(load(base_folder(base)), folder).eval().float()
     vocab_size = adapted.config.vocab_size
     beside = logits_of(adapted, list(range(9)))
-    plain = logits_of(load(MODELS / base), list(range(9)))
+    plain = logits_of(load(base_folder(base)), list(range(9)))
     merged = adapted.merge_and_unload()
     difference = float((logits_of(merged, list(range(9))) - beside).abs().max())
     assert difference < 2e-4, difference

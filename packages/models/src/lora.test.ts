@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { openCheckpoint, openLoraAdapter } from '@slipway/checkpoint'
+import { miniModelDirectory } from '@slipway/mini'
 import { cpuAvailable, cpuDevice, referenceDevice, type Device } from '@slipway/tensor'
 import { afterAll, describe, expect, test } from 'vitest'
 import { loadModel } from './load.ts'
@@ -28,7 +29,7 @@ const goldens = readdirSync(adapters).map(
 )
 
 async function loadFixture(name: string, device: Device, maxLoras: number): Promise<LanguageModel> {
-  const checkpoint = await openCheckpoint(fixtures + name)
+  const checkpoint = await openCheckpoint(name === 'mini' ? miniModelDirectory : fixtures + name)
   const lora = { maxLoras, maxLoraRank: 16 }
   const model = await loadModel(checkpoint, device, { dtype: 'f32', quantization: undefined, lora })
   checkpoint.close()

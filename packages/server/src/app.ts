@@ -3,6 +3,7 @@ import { SlipwayError } from '@slipway/tensor'
 import { Hono, type Context } from 'hono'
 import { cors } from 'hono/cors'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import { postLoadLora, postUnloadLora } from './adapters.ts'
 import { answerTo, createContext, type ServerContext } from './context.ts'
 import { getHealth, getRoot, getVersion, whenReady } from './health.ts'
 import { refusal } from './http/errors.ts'
@@ -57,5 +58,7 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
   route('GET', '/v1/models/:id{.+}', getModel)
   route('POST', '/v1/chat/completions', postChatCompletions)
   route('POST', '/v1/completions', postCompletions)
+  route('POST', '/v1/load_lora_adapter', postLoadLora)
+  route('POST', '/v1/unload_lora_adapter', postUnloadLora)
   return app
 }

@@ -59,11 +59,17 @@ export function servedNames({ llm, options }: ServerContext): readonly string[] 
   return [resolve(model) === resolve(directory) ? basename(resolve(model)) : model]
 }
 
-/** Throws `model_not_found` unless the name is served. The path that the server was started with is one as well. */
-export function requireModel(context: ServerContext, name: string): void {
+/**
+ * The LoRA adapter of that name, or none for the model itself; throws `model_not_found` for other names. The path that the
+ * server was started with is a name of the model as well.
+ */
+export function requireModel(context: ServerContext, name: string): { readonly lora?: string } {
   const names = servedNames(context)
-  if (names.includes(name) || (!context.options.servedModelNames && name === context.llm.info.model)) return
-  throw new SlipwayError('not-found', `the model "${name}" does not exist; this server has ${names.join(', ')}`, {
+  if (names.includes(name) || (!context.options.servedModelNames && name === context.llm.info.model)) return {}
+  const adapters = context.llm.loras.map((adapter) => adapter.name)
+  if (adapters.includes(name)) return { lora: name }
+  const all = [...names, ...adapters].join(', ')
+  throw new SlipwayError('not-found', `the model "${name}" does not exist; this server has ${all}`, {
     param: 'model',
     code: 'model_not_found',
   })

@@ -30,6 +30,10 @@ export const serverOptionsSchema = z.strictObject({
     .string()
     .default('auto')
     .describe('tags of the reasoning; auto: as the chat template shows them, none: it stays part of the content'),
+  runtimeLora: z
+    .boolean()
+    .default(false)
+    .describe('let clients load and unload LoRA adapters, from any folder that the server can read'),
   drainSeconds: z.number().min(0).max(3600).default(5).describe('time that open requests get when the server closes'),
 })
 

@@ -1,6 +1,7 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { cpuAvailable } from '@slipway/tensor'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { miniModelDirectory } from './index.ts'
@@ -42,6 +43,20 @@ describe('generate', () => {
     expect(bad).toMatchObject({ code: 1, out: '' })
     expect(bad.err).toContain('standard input:2')
   })
+})
+
+test('generate and chat answer with an adapter', async () => {
+  const folder = fileURLToPath(new URL('../../models/fixtures-adapters/mini/lora-18', import.meta.url))
+  const lora = ['--lora-modules', `poet=${folder}`]
+  const [plain, adapted] = await Promise.all(
+    [[], ['--lora', 'poet']].map(
+      (asked) => start(['generate', '-p', 'one two three', ...lora, ...asked, ...greedy]).ended,
+    ),
+  )
+  expect([plain!.code, adapted!.code]).toEqual([0, 0])
+  expect(adapted!.out).not.toBe(plain!.out)
+  const chat = await start(['chat', '-m', 'Hello!', ...lora, '--lora', 'prosaist', ...greedy]).ended
+  expect(chat).toMatchObject({ code: 1, err: expect.stringContaining('no adapter "prosaist"; loaded: poet') as string })
 })
 
 test('complete and chat stream to standard output', async () => {

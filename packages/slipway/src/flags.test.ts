@@ -17,7 +17,22 @@ test.each([
     ['--kv-disk-cache-directory', '/d', '--kv-disk-cache-bytes', '5GB'],
     { ...on, kvDiskCache: { directory: '/d', bytes: '5GB' } },
   ],
+  [
+    ['--max-lora-rank', '32', '--lora-modules', 'a=/x/y=z', '{"name": "b", "path": "/w"}'],
+    { ...on, maxLoraRank: 32, loraModules: { a: '/x/y=z', b: '/w' } },
+  ],
 ])('%j', (args, options) => {
   const command = addEngineFlags(new Command()).parse(args, { from: 'user' })
   expect(engineOptions(command.opts())).toEqual(options)
+})
+
+test.each([
+  [['a'], '"a" is not name=folder'],
+  [['=b'], '"=b" is not name=folder'],
+  [['{"name": "a"}'], 'is not name=folder'],
+  [['{'], 'is not name=folder'],
+  [['a=b', 'a=c'], '"a" is given twice'],
+])('--lora-modules %j is refused', (given, text) => {
+  const command = addEngineFlags(new Command()).parse(['--lora-modules', ...given], { from: 'user' })
+  expect(() => engineOptions(command.opts())).toThrow(text)
 })

@@ -1,4 +1,5 @@
 import { engineOptionsSchema, type EngineOptions, type LLMOptions, type SamplingParams } from '@slipway/engine'
+import { SlipwayError } from '@slipway/tensor'
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { z } from 'zod'
 
@@ -74,6 +75,10 @@ export function addEngineFlags(command: Command): Command {
     command.addOption(option)
   }
   for (const [name, text] of Object.entries(modelFlags)) command.option(`--${kebab(name)} <value>`, text)
+  command.option(
+    '--lora-modules <name=folder...>',
+    'LoRA adapters to begin with; makes room for them as --enable-lora does',
+  )
   return command.option('--offline', 'never ask the network')
 }
 
@@ -94,6 +99,33 @@ export function engineOptions(flags: Readonly<Record<string, unknown>>): LLMOpti
     ...(cacheDir !== undefined && { cacheDir }),
     ...(chatTemplate !== undefined && { chatTemplate }),
     ...(flags['offline'] === true && { offline: true }),
+    ...(flags['loraModules'] !== undefined && { loraModules: adapterFolders(flags['loraModules'] as string[]) }),
+  }
+}
+
+/** Folders of adapters by name; each is given as `name=folder`, or as vLLM's JSON object with `name` and `path`. */
+function adapterFolders(given: readonly string[]): Record<string, string> {
+  const folders = given.map((text): [string, string] => {
+    const [name, path] = text.startsWith('{') ? fromJson(text) : splitOnce(text)
+    if (name && path) return [name, path]
+    throw new SlipwayError('request', `--lora-modules: "${text}" is not name=folder`, { param: 'loraModules' })
+  })
+  const twice = folders.find(([name], i) => folders.findIndex((other) => other[0] === name) < i)
+  if (twice) throw new SlipwayError('request', `--lora-modules: "${twice[0]}" is given twice`, { param: 'loraModules' })
+  return Object.fromEntries(folders)
+}
+
+function splitOnce(text: string): [string, string] {
+  const at = text.indexOf('=')
+  return [text.slice(0, Math.max(0, at)), text.slice(at + 1)]
+}
+
+function fromJson(text: string): [string, string] {
+  try {
+    const { name, path } = JSON.parse(text) as { name?: unknown; path?: unknown }
+    return [typeof name === 'string' ? name : '', typeof path === 'string' ? path : '']
+  } catch {
+    return ['', '']
   }
 }
 

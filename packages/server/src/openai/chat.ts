@@ -67,7 +67,7 @@ export interface ChatCompletionChunk extends Envelope {
 export async function postChatCompletions(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
   const { options } = context
   const request = parseRequest(chatSchema, await readJson(c.req.raw, options.maxBodyBytes))
-  requireModel(context, request.model)
+  const adapter = requireModel(context, request.model)
   const envelope = newEnvelope(context, 'chatcmpl', request.model)
   const answerOptions = readAnswerOptions(context, request)
   const structured = await structuredParams(context.llm, request)
@@ -89,6 +89,7 @@ export async function postChatCompletions(c: Context<ServerEnv>, context: Server
       maxTokens: max_completion_tokens === undefined ? 'max_tokens' : 'max_completion_tokens',
     },
     scheduling: schedulingOptions(request),
+    ...adapter,
     signal: c.req.raw.signal,
   })
   const answers = Array.from({ length: request.n ?? 1 }, () => new ChatAnswer(answerOptions))

@@ -33,7 +33,7 @@ const defaultMaxTokens = 16
 export async function postCompletions(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
   const { llm, options } = context
   const request = parseRequest(completionSchema, await readJson(c.req.raw, options.maxBodyBytes))
-  requireModel(context, request.model)
+  const adapter = requireModel(context, request.model)
   for (const prompt of request.prompt) requireFits(context, [prompt], 'prompt')
   const envelope = newEnvelope(context, 'cmpl', request.model)
   const structured = await structuredParams(llm, request)
@@ -49,6 +49,7 @@ export async function postCompletions(c: Context<ServerEnv>, context: ServerCont
     askedMaxTokens: request.max_tokens,
     names: { prompt: 'prompt', maxTokens: 'max_tokens' },
     scheduling: schedulingOptions(request),
+    ...adapter,
     signal: c.req.raw.signal,
   })
   const choices = new CompletionChoices(llm.tokenizer, request)

@@ -18,6 +18,8 @@ export interface Submission {
   readonly prompts: readonly Prompt[]
   readonly params: SamplingParams
   readonly scheduling: SchedulingOptions
+  /** Name of the adapter that answers; absent: the model alone. */
+  readonly lora?: string
   /** The length limit that the client asked for, if it did; `params` may hold a default of ours. */
   readonly askedMaxTokens: number | undefined
   /** What the body calls these, for messages. */
@@ -43,12 +45,12 @@ export class Generations {
   /** Hands all prompts to the engine, or none: a fault of one ends the others. */
   static submit(
     { llm, open }: ServerContext,
-    { id, prompts, params, scheduling, askedMaxTokens, names, signal }: Submission,
+    { id, prompts, params, scheduling, lora, askedMaxTokens, names, signal }: Submission,
   ): Generations {
     const streams: GenerationStream[] = []
     try {
       for (const [i, prompt] of prompts.entries()) {
-        const stream = llm.submit(prompt, params, { ...scheduling, signal, requestId: `${id}-${i}` })
+        const stream = llm.submit(prompt, params, { ...scheduling, lora, signal, requestId: `${id}-${i}` })
         streams.push(stream)
         if (askedMaxTokens !== undefined)
           checkRoom(stream.promptTokenIds.length, askedMaxTokens, llm.info.maxModelLen, names.maxTokens)

@@ -9,11 +9,14 @@ export interface Model {
   readonly owned_by: string
   /** Longest prompt and answer together, in tokens; named as in vLLM. */
   readonly max_model_len: number
+  /** The model that an adapter belongs to. */
+  readonly parent?: string
 }
 
 /** GET /v1/models */
 export function getModels(c: Context<ServerEnv>, context: ServerContext): Response {
-  return c.json({ object: 'list', data: servedNames(context).map((name) => modelCard(context, name)) })
+  const names = [...servedNames(context), ...context.llm.loras.map(({ name }) => name)]
+  return c.json({ object: 'list', data: names.map((name) => modelCard(context, name)) })
 }
 
 /** GET /v1/models/:id */
@@ -23,6 +26,9 @@ export function getModel(c: Context<ServerEnv>, context: ServerContext): Respons
   return c.json(modelCard(context, name))
 }
 
-function modelCard({ llm, created }: ServerContext, id: string): Model {
-  return { id, object: 'model', created, owned_by: 'slipway', max_model_len: llm.info.maxModelLen }
+/** How a served name shows itself; an adapter names its model. */
+export function modelCard(context: ServerContext, id: string): Model {
+  const { llm, created } = context
+  const card = { id, object: 'model' as const, created, owned_by: 'slipway', max_model_len: llm.info.maxModelLen }
+  return requireModel(context, id).lora === undefined ? card : { ...card, parent: servedNames(context)[0]! }
 }

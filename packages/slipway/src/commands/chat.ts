@@ -8,6 +8,7 @@ import { interruptSignal, loadModel } from '../loading.ts'
 interface Flags {
   readonly system?: string
   readonly message?: string
+  readonly lora?: string
 }
 
 /** Talks with a model in the terminal. */
@@ -17,20 +18,26 @@ export function chatCommand(): Command {
     .argument('[model]')
     .option('-s, --system <text>', 'system message')
     .option('-m, --message <text>', 'ask this one thing and end')
+    .option('--lora <name>', 'the adapter of --lora-modules that answers')
   return addSamplingFlags(addEngineFlags(command)).action(async (model: string | undefined, flags: Flags) => {
     const llm = await loadModel(model, engineOptions({ ...flags }))
-    const params = samplingParams({ ...flags })
+    const asked = { params: samplingParams({ ...flags }), lora: flags.lora }
     const opening: ChatMessage[] = flags.system === undefined ? [] : [{ role: 'system', content: flags.system }]
     try {
-      if (flags.message !== undefined) await answer(llm, [...opening, { role: 'user', content: flags.message }], params)
-      else await converse(llm, opening, params)
+      if (flags.message !== undefined) await answer(llm, [...opening, { role: 'user', content: flags.message }], asked)
+      else await converse(llm, opening, asked)
     } finally {
       await llm.close()
     }
   })
 }
 
-async function converse(llm: LLM, opening: readonly ChatMessage[], params: SamplingParams): Promise<void> {
+interface Asked {
+  readonly params: SamplingParams
+  readonly lora: string | undefined
+}
+
+async function converse(llm: LLM, opening: readonly ChatMessage[], asked: Asked): Promise<void> {
   let messages = [...opening]
   let isAnswering = false
   const terminal = createInterface({ input: process.stdin, output: process.stderr, prompt: '> ' })
@@ -46,7 +53,7 @@ async function converse(llm: LLM, opening: readonly ChatMessage[], params: Sampl
     else {
       messages.push({ role: 'user', content: line })
       isAnswering = true
-      messages.push({ role: 'assistant', content: await answer(llm, messages, params) })
+      messages.push({ role: 'assistant', content: await answer(llm, messages, asked) })
       isAnswering = false
     }
     if (isOpen) terminal.prompt()
@@ -55,11 +62,11 @@ async function converse(llm: LLM, opening: readonly ChatMessage[], params: Sampl
 }
 
 /** Streams one answer to standard output; Ctrl-C ends it early. */
-async function answer(llm: LLM, messages: readonly ChatMessage[], params: SamplingParams): Promise<string> {
+async function answer(llm: LLM, messages: readonly ChatMessage[], { params, lora }: Asked): Promise<string> {
   const { signal, release } = interruptSignal()
   let text = ''
   try {
-    for await (const event of llm.chat(messages, params, { stream: true, signal }))
+    for await (const event of llm.chat(messages, params, { stream: true, signal, lora }))
       if (event.type === 'delta') {
         text += event.text
         process.stdout.write(event.text)

@@ -12,6 +12,7 @@ interface Flags {
   readonly prompt?: string[]
   readonly input?: string
   readonly output?: string
+  readonly lora?: string
 }
 
 /** Completes many prompts offline and writes JSON lines. */
@@ -22,6 +23,7 @@ export function generateCommand(): Command {
     .option('-p, --prompt <text...>', 'prompts on the command line')
     .option('-i, --input <file>', 'JSON lines with "prompt" (text or ids) or "messages"; - reads standard input')
     .option('-o, --output <file>', 'where the results go; default: standard output')
+    .option('--lora <name>', 'the adapter of --lora-modules that answers')
   return addSamplingFlags(addEngineFlags(command)).action(async (model: string | undefined, flags: Flags) => {
     const items: Item[] = [...(flags.prompt ?? []).map((prompt) => ({ prompt })), ...(await readItems(flags.input))]
     if (items.length === 0) throw new SlipwayError('request', 'nothing to complete: give --prompt or --input')
@@ -29,7 +31,7 @@ export function generateCommand(): Command {
     const llm = await loadModel(model, engineOptions({ ...flags }))
     try {
       const prompts = items.map((item) => promptOf(llm, item))
-      const results = await llm.generate(prompts, samplingParams({ ...flags }), { signal })
+      const results = await llm.generate(prompts, samplingParams({ ...flags }), { signal, lora: flags.lora })
       const lines = results.map(({ outputs, usage }, i) =>
         JSON.stringify({
           ...items[i],
