@@ -29,6 +29,26 @@ export const maxCodePoint = 0x10ffff
 /** Beyond this the automaton is too large to be worth anybody's memory. */
 export const maxGrammarSize = 200_000
 
+/** Adds the rules of another grammar, whose names then begin with `prefix`. */
+export function addAll(rules: Map<string, Node>, prefix: string, others: Rules): void {
+  for (const [name, node] of others) rules.set(prefix + name, renamed(node, prefix))
+}
+
+function renamed(node: Node, prefix: string): Node {
+  switch (node.type) {
+    case 'ref':
+      return ref(prefix + node.rule)
+    case 'seq':
+      return { type: 'seq', parts: node.parts.map((part) => renamed(part, prefix)) }
+    case 'alt':
+      return { type: 'alt', options: node.options.map((option) => renamed(option, prefix)) }
+    case 'repeat':
+      return { ...node, of: renamed(node.of, prefix) }
+    default:
+      return node
+  }
+}
+
 /** A fault of the text that asked for a grammar. */
 export function grammarFault(message: string): SlipwayError {
   return new SlipwayError('request', message, { param: 'structuredOutputs', code: 'invalid_grammar' })

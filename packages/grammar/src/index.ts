@@ -6,4 +6,10 @@ export { readVocabulary, type Vocabulary } from './vocabulary.ts'
 export { GrammarChecker } from './checker.ts'
 export { Matchers, RemoteMatcher } from './matchers.ts'
 export type { GrammarSetup, MatcherRequest, NextTokens, Trigger } from './protocol.ts'
-export { toolGrammar, type ToolCallFormat, type ToolChoice, type ToolDefinition } from './tool-grammar.ts'
+export {
+  toolGrammar,
+  type ToolCallForm,
+  type ToolCallSpec,
+  type ToolChoice,
+  type ToolDefinition,
+} from './tool-grammar.ts'

@@ -76,28 +76,44 @@ export function stringOf(
   where: string,
   addRule: (node: Node) => Node,
 ): Node {
+  const expression = stringPattern({ pattern, format, minLength, maxLength: longest }, where)
+  if (expression !== undefined)
+    return quoted(parseRegex(expression, pattern === undefined ? where : `${where}.pattern`, escaping))
+  const lengths = stringLimits({ minLength, maxLength: longest }, where)
+  if (!lengths) return anyString
+  const [min, max] = lengths
+  return quoted(counted(min, max, addRule))
+}
+
+/** The expression that a string has to match; undefined without `pattern` and `format`. */
+export function stringPattern(
+  { pattern, format, minLength, maxLength: longest }: StringSchema,
+  where: string,
+): string | undefined {
   const hasLength = minLength !== undefined || longest !== undefined
   if (Number(pattern !== undefined) + Number(format !== undefined) + Number(hasLength) > 1)
     throw grammarFault(
       `${where}: "pattern", "format" and lengths cannot be enforced together; keep one (a pattern can hold a length)`,
     )
-  if (pattern !== undefined) {
-    if (typeof pattern !== 'string') throw grammarFault(`${where}.pattern: must be a string`)
-    return quoted(parseRegex(pattern, `${where}.pattern`, escaping))
-  }
-  if (format !== undefined) {
-    const known = typeof format === 'string' && Object.hasOwn(formats, format) ? formats[format] : undefined
-    if (known === undefined)
-      throw grammarFault(
-        `${where}.format: ${JSON.stringify(format)} cannot be enforced; use ${Object.keys(formats).join(', ')}, or a "pattern"`,
-      )
-    return quoted(parseRegex(known, where, escaping))
-  }
-  if (!hasLength) return anyString
+  if (pattern !== undefined && typeof pattern !== 'string') throw grammarFault(`${where}.pattern: must be a string`)
+  if (pattern !== undefined || format === undefined) return pattern
+  const known = typeof format === 'string' && Object.hasOwn(formats, format) ? formats[format] : undefined
+  if (known !== undefined) return known
+  throw grammarFault(
+    `${where}.format: ${JSON.stringify(format)} cannot be enforced; use ${Object.keys(formats).join(', ')}, or a "pattern"`,
+  )
+}
+
+/** Fewest and most characters; undefined where the schema leaves them open. */
+export function stringLimits(
+  { minLength, maxLength: longest }: StringSchema,
+  where: string,
+): readonly [min: number, max: number] | undefined {
+  if (minLength === undefined && longest === undefined) return undefined
   const min = lengthOf(minLength, 0, `${where}.minLength`)
   const max = lengthOf(longest, Infinity, `${where}.maxLength`)
   if (min > max) throw grammarFault(`${where}: minLength ${min} is above maxLength ${max}`)
-  return quoted(counted(min, max, addRule))
+  return [min, max]
 }
 
 /**

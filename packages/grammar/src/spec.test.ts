@@ -3,7 +3,6 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { GrammarChecker } from './checker.ts'
 import { Matchers, type RemoteMatcher } from './matchers.ts'
 import { toGrammarText, toSource, type GrammarSpec } from './spec.ts'
-import { toolGrammar } from './tool-grammar.ts'
 
 const setup = {
   directory: miniModelDirectory,
@@ -138,34 +137,5 @@ describe('in threads', () => {
     const closed = checker.close()
     await expect(ended).rejects.toThrow('closed')
     await closed
-  })
-
-  test('calls of tools', async () => {
-    const tools = [
-      { name: 'add', parameters: { type: 'object', properties: { a: { type: 'integer' } }, required: ['a'] } },
-      { name: 'now' },
-    ]
-    const format = { begin: '<tool_call>\n', end: '\n</tool_call>' }
-    const { Tokenizer } = await import('@slipway/checkpoint')
-    const tokenizer = await Tokenizer.load(miniModelDirectory)
-    const run = async (spec: GrammarSpec, text: string): Promise<string> => {
-      const matcher = await open(spec)
-      for (const id of tokenizer.encode(text, { addSpecialTokens: false })) {
-        if (matcher.error) break
-        await follow(matcher, [id])
-      }
-      matchers.close(matcher)
-      return matcher.error ? 'refused' : matcher.next!.state
-    }
-    const add = '<tool_call>\n{"name": "add", "arguments": {"a": 3}}\n</tool_call>'
-    const now = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
-    expect(await run(toolGrammar(format, tools, { name: 'add' }), add)).toBe('complete')
-    expect(await run(toolGrammar(format, tools, { name: 'add' }), now)).toBe('refused')
-    expect(await run(toolGrammar(format, tools, 'required', { parallel: false }), now)).toBe('complete')
-    expect(await run(toolGrammar(format, tools, 'required'), 'Hello')).toBe('refused')
-    expect(await run(toolGrammar(format, tools, 'auto'), `Hello ${add} and ${now}`)).not.toBe('refused')
-    expect(await run(toolGrammar(format, tools, 'auto'), '<tool_call>\n{"name": "rm"')).toBe('refused')
-    expect(() => toolGrammar(format, tools, { name: 'rm' })).toThrow('no tool named "rm"')
-    expect(() => toolGrammar(format, [], 'auto')).toThrow('none to call')
   })
 })

@@ -4,6 +4,7 @@ import { show } from './json-common.ts'
 import { jsonObjectRules, jsonSchemaRules, type JsonOptions } from './json-schema.ts'
 import { regexRules } from './regex.ts'
 import { structuralTagText } from './structural-tag.ts'
+import { toolCallText, type ToolCallSpec } from './tool-grammar.ts'
 
 /** What a generated text must be: exactly one of the forms. Names are vLLM's, in camel case. */
 export interface GrammarSpec {
@@ -19,11 +20,13 @@ export interface GrammarSpec {
   readonly grammar?: string | undefined
   /** Free text with constrained parts, in xgrammar's notation, as an object or as text. */
   readonly structuralTag?: Readonly<Record<string, unknown>> | string | undefined
+  /** Calls of tools, see `toolGrammar`. */
+  readonly toolCalls?: ToolCallSpec | undefined
   /** JSON with one space after commas and colons and none elsewhere. */
   readonly disableAnyWhitespace?: boolean | undefined
 }
 
-export const grammarKinds = ['json', 'jsonObject', 'regex', 'choice', 'grammar', 'structuralTag'] as const
+export const grammarKinds = ['json', 'jsonObject', 'regex', 'choice', 'grammar', 'structuralTag', 'toolCalls'] as const
 export type GrammarKind = (typeof grammarKinds)[number]
 
 /** A spec whose form is checked: text only, so that it travels between threads and serves as a key. */
@@ -92,6 +95,7 @@ function checkDepth(value: unknown, kind: string): void {
 export function toGrammarText({ kind, text: source, compact }: GrammarSource): GrammarText {
   if (kind === 'structuralTag')
     return { form: 'structural-tag', text: structuralTagText(JSON.parse(source), { compact }) }
+  if (kind === 'toolCalls') return toolCallText(JSON.parse(source) as ToolCallSpec, { compact })
   const ebnf = kind === 'grammar' ? checkEbnf(source) : toEbnf(rulesOf(kind, source, { compact }))
   if (ebnf.length > limits.ebnf)
     throw grammarFault(`${kind}: makes a grammar of ${ebnf.length} characters, at most ${limits.ebnf}; make it smaller`)

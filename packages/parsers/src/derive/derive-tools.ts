@@ -3,7 +3,8 @@ import { leadingJson } from '../json-scanner.ts'
 import { ParserRegistry } from '../registry.ts'
 import type { EnvelopeForm } from '../tools/envelope-call.ts'
 import { toolFormat, type ToolFormat } from '../tools/tool-format.ts'
-import { bareJson, jsonInTags } from '../tools/tool-formats.ts'
+import { jsonCall, type CallForm } from '../tools/call-form.ts'
+import { bareJson, jsonInTags, mistralNames } from '../tools/tool-formats.ts'
 import { callMessage, probes, renderAnswer, renderPrompt } from './probe.ts'
 
 export interface DerivedTools {
@@ -29,7 +30,10 @@ export function deriveTools(template: ChatTemplate, registry = ParserRegistry.bu
   const text = renderCalls(template)
   if (!text) return undefined
   const name = signs.find(([, ...markers]) => markers.every((marker) => text.calls.includes(marker)))?.[0]
-  return name === undefined ? deriveJson(text) : { format: registry.tools(name), name }
+  if (name === undefined) return deriveJson(text)
+  // the newer models put the name before the arguments; both are read by the same parser
+  const isNamed = name === 'mistral' && !/\[TOOL_CALLS\]\s*\[/.test(text.calls)
+  return { format: isNamed ? mistralNames : registry.tools(name), name }
 }
 
 interface RenderedCalls {
@@ -67,19 +71,33 @@ function answerBegin(template: ChatTemplate, text: string): number {
   return Math.max(at, text.lastIndexOf(probes.question, text.indexOf(probes.names[0])) + probes.question.length)
 }
 
-function deriveJson({ calls, numCalls, tail }: RenderedCalls): DerivedTools | undefined {
+function deriveJson(text: RenderedCalls): DerivedTools | undefined {
+  const { calls, numCalls, tail } = text
   const first = findObject(calls, probes.names[0])
   if (!first) return undefined
   const open = withoutThinking(calls.slice(0, first.begin)).trim().replace(/\[$/, '').trim()
   const { form } = first
-  if (open === '') return { format: toolFormat(bareJson(form)), name: 'JSON without tags' }
+  const written = formOfCalls(text, first)
+  if (open === '') return { format: toolFormat(bareJson(form, written)), name: 'JSON without tags' }
   const second = numCalls > 1 ? findObject(calls, probes.names[1]) : undefined
   const between = second ? withoutList(calls.slice(first.end, second.begin)) : ''
   // in a list the end tag stands behind the last call only
   const close =
     between === '' ? firstTag(beforeEnd(calls.slice((second ?? first).end), tail)) : beforeEnd(between, open)
   const name = `JSON between ${open} and ${close === '' ? 'the end' : close}`
-  return { format: toolFormat(jsonInTags(open, close === '' ? undefined : close, form)), name }
+  return { format: toolFormat(jsonInTags(open, close === '' ? undefined : close, form, written)), name }
+}
+
+/** The calls as the template writes them, but for what stands within their objects. */
+function formOfCalls({ calls, numCalls, tail }: RenderedCalls, first: FoundObject): CallForm {
+  const second = numCalls > 1 ? findObject(calls, probes.names[1]) : undefined
+  const rest = calls.slice((second ?? first).end)
+  return {
+    open: withoutThinking(calls.slice(0, first.begin)).trimStart(),
+    between: second && calls.slice(first.end, second.begin),
+    close: (tail !== '' && rest.endsWith(tail) ? rest.slice(0, -tail.length) : rest).trimEnd(),
+    call: jsonCall(first.form, first.form.wrapperKeys),
+  }
 }
 
 function withoutList(text: string): string {
@@ -141,5 +159,6 @@ function holds(part: unknown, name: string): boolean {
 
 /** Models mix up the two usual keys. */
 function argumentsKeys(key: string): string[] {
-  return key === 'arguments' || key === 'parameters' ? ['arguments', 'parameters'] : [key]
+  const usual = ['arguments', 'parameters']
+  return usual.includes(key) ? [key, ...usual.filter((other) => other !== key)] : [key]
 }

@@ -1,6 +1,7 @@
 import type { TextParser, ToolCallDelta, ToolSchema } from '../deltas.ts'
 import { isSpace, TextScanner } from '../text-scanner.ts'
 import type { CallBody, CallSink, NewCallBody } from './call-body.ts'
+import type { CallForm } from './call-form.ts'
 
 /** How a model writes tool calls into its text. */
 export interface CallSyntax {
@@ -20,6 +21,8 @@ export interface CallSyntax {
   readonly glue?: string
   /** Calls stand at the beginning of the content only. */
   readonly isFirstOnly?: boolean
+  /** How calls are written where they are forced. */
+  readonly form?: CallForm
 }
 
 export interface ToolDelta {
