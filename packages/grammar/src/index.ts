@@ -5,7 +5,7 @@ export { GrammarMatcher } from './matcher.ts'
 export { readVocabulary, type Vocabulary } from './vocabulary.ts'
 export { GrammarChecker } from './checker.ts'
 export { Matchers, RemoteMatcher } from './matchers.ts'
-export type { GrammarSetup, MatcherRequest, NextTokens, Trigger } from './protocol.ts'
+export type { GrammarSetup, MatcherRequest, NextTokens, ThinkingTags, Trigger } from './protocol.ts'
 export {
   toolGrammar,
   type ToolCallForm,

@@ -12,13 +12,27 @@ export interface GrammarSetup {
   readonly maxGrammars: number
 }
 
-/** Where in the output the grammar begins: after this text, or after these tokens. */
-export type Trigger = { readonly text: string } | { readonly tokenIds: readonly number[] }
+/** Where a model thinks before it answers. */
+export interface ThinkingTags {
+  /** Token ids of the tags. */
+  readonly startIds: readonly number[]
+  readonly endIds: readonly number[]
+  /** Whether the output begins inside; undefined: it may begin with the start tag, or with the answer. */
+  readonly isOpen?: boolean | undefined
+}
+
+/** Where in the output the grammar begins: after this text, after these tokens, or where the model has thought. */
+export type Trigger =
+  | { readonly text: string }
+  | { readonly tokenIds: readonly number[] }
+  | { readonly thinking: ThinkingTags }
 
 /** One text that is to follow a grammar. */
 export interface MatcherRequest {
   readonly source: GrammarSource
   readonly stopIds: readonly number[]
+  /** Special tokens that count as their text: the markers of a model's tool calls may be such. */
+  readonly textIds?: readonly number[]
   readonly after: Trigger | undefined
 }
 

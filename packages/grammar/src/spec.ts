@@ -95,7 +95,12 @@ function checkDepth(value: unknown, kind: string): void {
 export function toGrammarText({ kind, text: source, compact }: GrammarSource): GrammarText {
   if (kind === 'structuralTag')
     return { form: 'structural-tag', text: structuralTagText(JSON.parse(source), { compact }) }
-  if (kind === 'toolCalls') return toolCallText(JSON.parse(source) as ToolCallSpec, { compact })
+  if (kind === 'toolCalls') {
+    const spec = JSON.parse(source) as ToolCallSpec
+    const { otherwise } = spec
+    const rules = otherwise && rulesOf(otherwise.kind, otherwise.text, { compact: otherwise.compact })
+    return toolCallText(spec, { compact }, rules)
+  }
   const ebnf = kind === 'grammar' ? checkEbnf(source) : toEbnf(rulesOf(kind, source, { compact }))
   if (ebnf.length > limits.ebnf)
     throw grammarFault(`${kind}: makes a grammar of ${ebnf.length} characters, at most ${limits.ebnf}; make it smaller`)

@@ -179,6 +179,17 @@ describe('schemas that cannot be enforced', () => {
     expect(() => read(spec(tagged, parameters, true), '')).toThrow(message)
   })
 
+  test('with a form for answers without calls', () => {
+    const otherwise = toSource({ choice: ['yes', 'no'] })
+    const either = toolGrammar(json, [add, now], 'auto', { otherwise })
+    expect(read(either, 'yes')).toBe('whole')
+    expect(read(either, samples[0]![2])).toBe('whole')
+    expect(read(either, 'maybe')).toBe('refused')
+    expect(() => toolGrammar(json, [add], 'required', { otherwise })).toThrow('no other form')
+    const grammar = toSource({ grammar: 'root ::= "a"' })
+    expect(() => toolGrammar(json, [add], 'auto', { otherwise: grammar })).toThrow('cannot be combined')
+  })
+
   test('without tools, and of a tool that is not there', () => {
     expect(() => toolGrammar(json, [add], { name: 'rm' })).toThrow('no tool named "rm"')
     expect(() => toolGrammar(json, [], 'auto')).toThrow('none to call')

@@ -1,8 +1,21 @@
 import { SlipwayError } from '@slipway/tensor'
-import { addAll, alt, chars, checkRules, grammarFault, ref, repeat, seq, text, toEbnf, type Node } from './ast.ts'
+import {
+  addAll,
+  alt,
+  chars,
+  checkRules,
+  grammarFault,
+  ref,
+  repeat,
+  seq,
+  text,
+  toEbnf,
+  type Node,
+  type Rules,
+} from './ast.ts'
 import { jsonObjectRules, jsonSchemaRules, type JsonOptions } from './json-schema.ts'
 import { complement } from './ranges.ts'
-import type { GrammarSpec, GrammarText } from './spec.ts'
+import type { GrammarSource, GrammarSpec, GrammarText } from './spec.ts'
 import { taggedArguments } from './tagged-arguments.ts'
 
 /** A model's notation of calls: `open` call `between` call `close`; each one is its name and arguments between texts. */
@@ -42,6 +55,14 @@ export interface ToolCallSpec {
   /** Whether text without calls is an answer too. */
   readonly isOptional: boolean
   readonly isParallel: boolean
+  /** What an answer without calls must be, in place of any text. */
+  readonly otherwise?: GrammarSource | undefined
+}
+
+interface ToolGrammarOptions {
+  readonly parallel?: boolean
+  /** With `auto`: what an answer without calls must be. */
+  readonly otherwise?: GrammarSource | undefined
 }
 
 /** The grammar of an answer that calls tools with arguments that fit their schemas. */
@@ -49,7 +70,7 @@ export function toolGrammar(
   form: ToolCallForm,
   tools: readonly ToolDefinition[],
   choice: ToolChoice,
-  { parallel = true }: { readonly parallel?: boolean } = {},
+  { parallel = true, otherwise }: ToolGrammarOptions = {},
 ): GrammarSpec {
   const chosen = typeof choice === 'string' ? tools : tools.filter(({ name }) => name === choice.name)
   if (chosen.length === 0)
@@ -59,16 +80,21 @@ export function toolGrammar(
         : `tool_choice: there is no tool named ${JSON.stringify(choice.name)}; use one of ${tools.map(({ name }) => name).join(', ')}`,
     )
   const isParallel = parallel && form.between !== undefined && typeof choice === 'string'
-  return { toolCalls: { form, tools: chosen, isOptional: choice === 'auto', isParallel } }
+  const isOptional = choice === 'auto'
+  if (otherwise && !isOptional)
+    throw grammarFault('tool_choice: an answer that has to call tools can have no other form; give one of them')
+  if (otherwise?.kind === 'structuralTag' || otherwise?.kind === 'grammar')
+    throw grammarFault(`${otherwise.kind}: cannot be combined with calls of tools; use a JSON schema or a regex`)
+  return { toolCalls: { form, tools: chosen, isOptional, isParallel, otherwise } }
 }
 
-/** What xgrammar compiles for a spec of which the form is checked. */
-export function toolCallText(spec: ToolCallSpec, options: JsonOptions): GrammarText {
+/** What xgrammar compiles for a spec of which the form is checked; `otherwise` are the rules of the spec's own. */
+export function toolCallText(spec: ToolCallSpec, options: JsonOptions, otherwise?: Rules): GrammarText {
   const { form, tools, isOptional, isParallel } = spec
   const rules = new Map<string, Node>([['root', text('')]])
   for (const [i, tool] of tools.entries()) addArguments(rules, `t${i}_`, tool, form.tags, options)
   const begin = form.open + form.call[0]
-  const marker = isOptional ? markerOf(begin) : ''
+  const marker = isOptional && !otherwise ? markerOf(begin) : ''
   /** `left` is what has still to be written of the text before the name. */
   const callBehind = (left: string): Node =>
     alt(...tools.map(({ name }, i) => seq(text(left + name + form.call[1]), ref(`t${i}_root`), text(form.call[2]))))
@@ -77,7 +103,9 @@ export function toolCallText(spec: ToolCallSpec, options: JsonOptions): GrammarT
   const isRepeated = isParallel && !(marker !== '' && form.between!.concat(form.call[0]).includes(marker))
   const more = isRepeated ? [repeat(seq(text(form.between!), ref('call')), 0, Infinity)] : []
   const calls = seq(callBehind(begin.slice(marker.length)), ...more, text(form.close))
-  rules.set('root', isOptional && marker === '' ? alt(calls, textNotLike(begin)) : calls)
+  if (otherwise) addAll(rules, 'o_', otherwise)
+  const other = otherwise ? ref('o_root') : textNotLike(begin)
+  rules.set('root', isOptional && marker === '' ? alt(calls, other) : calls)
   checkRules(rules, 'tools')
   const grammar = toEbnf(rules)
   if (marker === '') return { form: 'ebnf', text: grammar }

@@ -13,10 +13,14 @@ export interface Vocabulary {
   readonly stopIds: readonly number[]
 }
 
-/** Reads a tokenizer. Throws `unsupported` where the text of a token depends on its neighbours. */
+/** Reads a tokenizer; special tokens among `textIds` count as their text. Throws `unsupported` where the text of a token depends on its neighbours. */
 export function readVocabulary(
   tokenizer: Tokenizer,
-  { size, stopIds }: { readonly size: number; readonly stopIds: readonly number[] },
+  {
+    size,
+    stopIds,
+    textIds = [],
+  }: { readonly size: number; readonly stopIds: readonly number[]; readonly textIds?: readonly number[] },
 ): Vocabulary {
   const toBytes = tokenizer.bytesById()
   if (!toBytes)
@@ -25,9 +29,10 @@ export function readVocabulary(
       `${tokenizer.file}: its decoder gives tokens no bytes of their own, so structuredOutputs cannot be enforced with this model`,
     )
   const stops = new Set(stopIds)
+  const texts = new Set(textIds)
   return {
     bytes: Array.from({ length: tokenizer.vocabSize }, (_, id) => toBytes(id)),
-    isSpecial: (id) => tokenizer.isSpecial(id) || stops.has(id),
+    isSpecial: (id) => stops.has(id) || (tokenizer.isSpecial(id) && !texts.has(id)),
     size,
     stopIds,
   }

@@ -17,11 +17,13 @@ function report(message: GrammarReport): void {
 }
 
 async function main(): Promise<void> {
-  const vocabulary = readVocabulary(await Tokenizer.load(setup.directory), {
-    size: setup.vocabSize,
-    stopIds: setup.stopIds,
-  })
+  const tokenizer = await Tokenizer.load(setup.directory)
+  const { vocabSize: size, stopIds } = setup
+  const vocabulary = readVocabulary(tokenizer, { size, stopIds })
   const compiler = await GrammarCompiler.create(vocabulary, setup)
+  const withMarkers = new MarkerCompilers(async (textIds) =>
+    GrammarCompiler.create(readVocabulary(tokenizer, { size, stopIds, textIds }), setup),
+  )
   // fresh Wasm is slow: the first one to ask is not to pay for that
   const first = compiler.compile({ kind: 'jsonObject', text: 'true', compact: false }).matcher()
   first.fillMask(new Uint32Array(Math.ceil(setup.vocabSize / 32)))
@@ -45,9 +47,10 @@ async function main(): Promise<void> {
         return
       }
       if (command.type === 'open') {
-        const { source, stopIds, after } = command.request
+        const { source, stopIds, textIds, after } = command.request
         const specials = stopIds.filter((stop) => vocabulary.isSpecial(stop))
-        const matcher = new TriggeredMatcher(compiler.compile(source).matcher(specials), vocabulary, specials, after)
+        const own = (await withMarkers.get(textIds?.filter((text) => vocabulary.isSpecial(text)) ?? [])) ?? compiler
+        const matcher = new TriggeredMatcher(own.compile(source).matcher(specials), vocabulary, specials, after)
         matchers.set(id, matcher)
         for (const token of command.tokens) follow(matcher, token)
         report({ type: 'next', id, next: matcher.next() })
@@ -59,7 +62,7 @@ async function main(): Promise<void> {
       report({ type: 'next', id, next: matcher.next() })
     } catch (error) {
       const type = command.type === 'check' ? 'checked' : 'refused'
-      report({ type, id, error: SlipwayError.toWire(error), isBroken: compiler.isBroken })
+      report({ type, id, error: SlipwayError.toWire(error), isBroken: compiler.isBroken || withMarkers.isBroken })
     }
   }
   // one after the other: a check awaits
@@ -68,6 +71,30 @@ async function main(): Promise<void> {
     last = last.then(() => serve(command))
   })
   report({ type: 'ready', threadFile: ownThreadFile() })
+}
+
+/** Compilers for which the markers of a model's tool calls are text: a model has one set of them, or none. */
+class MarkerCompilers {
+  readonly #create: (textIds: readonly number[]) => Promise<GrammarCompiler>
+  #textIds = ''
+  #compiler: GrammarCompiler | undefined
+
+  constructor(create: (textIds: readonly number[]) => Promise<GrammarCompiler>) {
+    this.#create = create
+  }
+
+  get isBroken(): boolean {
+    return this.#compiler?.isBroken ?? false
+  }
+
+  async get(textIds: readonly number[]): Promise<GrammarCompiler | undefined> {
+    if (textIds.length === 0) return undefined
+    if (String(textIds) !== this.#textIds || !this.#compiler) {
+      this.#compiler = await this.#create(textIds)
+      this.#textIds = String(textIds)
+    }
+    return this.#compiler
+  }
 }
 
 function follow(matcher: TriggeredMatcher, token: number): void {
