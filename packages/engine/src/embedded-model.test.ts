@@ -1,3 +1,4 @@
+import type { ChatTool } from './chat/plan-chat.ts'
 import { miniModelDirectory } from '@slipway/mini'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { LLM } from './index.ts'
@@ -15,7 +16,7 @@ interface Talk {
   readonly says: readonly string[]
   readonly answers: readonly string[]
   readonly kwargs?: Readonly<Record<string, unknown>>
-  readonly tools?: readonly unknown[]
+  readonly tools?: readonly ChatTool[]
 }
 
 const calculator = {

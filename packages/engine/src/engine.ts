@@ -95,9 +95,12 @@ export class Engine {
       (_, i) => new Sequence(request, i, this.#eosIds, adapter),
     )
     this.#requests.set(request.requestId, sequences)
-    const { structuredOutputs: constraint, stopTokenIds: stopIds } = request.params
+    const { structuredOutputs: constraint, stopTokenIds: stopIds, keepSpecialTokens } = request.params
+    // where a constraint has markers in it they may be special tokens
+    const isMarked = constraint?.source.kind === 'structuralTag' || constraint?.source.kind === 'toolCalls'
+    const textIds = isMarked ? keepSpecialTokens : []
     for (const sequence of sequences) {
-      if (constraint) sequence.matcher = this.#openMatcher({ ...constraint, stopIds })
+      if (constraint) sequence.matcher = this.#openMatcher({ ...constraint, stopIds, textIds })
       if (request.lora !== undefined && this.#adapters) this.#adapters.enter(sequence)
       else this.#scheduler.add(sequence)
     }

@@ -12,6 +12,9 @@ import {
 import { GrammarChecker } from '@slipway/grammar'
 import { SlipwayError } from '@slipway/tensor'
 import { unknownAdapter, type AdapterInfo } from './adapters.ts'
+import { toChatOutput, type ChatOutput } from './chat/chat-output.ts'
+import { createOutputFormats, type OutputFormats, type ParserNames } from './chat/output-formats.ts'
+import { planChat, type ChatParams, type ChatPlan } from './chat/plan-chat.ts'
 import { EngineClient } from './client.ts'
 import type { EngineStats } from './engine.ts'
 import { GenerationStream } from './generation-stream.ts'
@@ -40,14 +43,7 @@ export interface LLMOptions extends EngineOptions {
   readonly onProgress?: (progress: LoadProgress) => void
 }
 
-export interface ChatOptions extends BatchOptions {
-  /** Told to the model through its template. */
-  readonly tools?: readonly unknown[]
-  /** Further variables of the template, such as `enable_thinking`. */
-  readonly chatTemplateKwargs?: Readonly<Record<string, unknown>>
-  /** False leaves the last message open; default true begins an answer. */
-  readonly addGenerationPrompt?: boolean
-}
+export interface ChatOptions extends BatchOptions, ChatParams, ParserNames {}
 
 type Streaming = { readonly stream: true }
 
@@ -66,6 +62,8 @@ export class LLM {
   #failure: SlipwayError | undefined
   #isClosed = false
   #progress: LoadProgress | undefined
+  /** By the names of their parsers. */
+  readonly #formats = new Map<string, OutputFormats>()
 
   private constructor(model: string, options: LLMOptions) {
     const { revision, cacheDir, offline, chatTemplate, loraModules = {}, onProgress, ...rest } = options
@@ -241,40 +239,61 @@ export class LLM {
       : runAll(prompts, submit, this.#width, options)
   }
 
-  /** Answers a conversation, or many, through the model's chat template. */
+  /**
+   * Answers a conversation, or many, through the model's chat template. Whole answers come with their parts: reasoning,
+   * content and tool calls. A stream carries the text as it is; `planChat` gives a reader for it.
+   */
   chat(
     messages: readonly ChatMessage[],
     params: SamplingParams | undefined,
     options: ChatOptions & Streaming,
   ): GenerationStream
-  chat(messages: readonly ChatMessage[], params?: SamplingParams, options?: ChatOptions): Promise<RequestOutput>
+  chat(messages: readonly ChatMessage[], params?: SamplingParams, options?: ChatOptions): Promise<ChatOutput>
   chat(
     conversations: readonly (readonly ChatMessage[])[],
     params?: SamplingParams,
     options?: ChatOptions,
-  ): Promise<RequestOutput[]>
+  ): Promise<ChatOutput[]>
   chat(
     messages: readonly ChatMessage[] | readonly (readonly ChatMessage[])[],
     params: SamplingParams = {},
     options: ChatOptions & { readonly stream?: boolean } = {},
-  ): GenerationStream | Promise<RequestOutput | RequestOutput[]> {
-    if (isMany(messages))
-      return this.generate(
-        messages.map((conversation) => this.renderChat(conversation, options)),
-        params,
-        options,
-      )
-    const ids = this.renderChat(messages, options)
-    if (options.stream) return this.generate(ids, params, { ...options, stream: true })
-    return this.generate(ids, params, options)
+  ): GenerationStream | Promise<ChatOutput | ChatOutput[]> {
+    const submit = (plan: ChatPlan): GenerationStream =>
+      this.submit(plan.prompt, { ...params, ...plan.params }, options)
+    const plan = (conversation: readonly ChatMessage[]): ChatPlan => this.planChat(conversation, options, params)
+    if (!isMany(messages) && options.stream) return submit(plan(messages))
+    const plans = (isMany(messages) ? messages : [messages]).map(plan)
+    const outputs = runAll(plans, submit, isMany(messages) ? this.#width : 1, options).then((all) =>
+      all.map((output, i) => toChatOutput(output, plans[i]!)),
+    )
+    return isMany(messages) ? outputs : outputs.then(([output]) => output!)
+  }
+
+  /**
+   * What `chat` asks of the engine, and readers for its answers. `formats` are those that the options name, where they
+   * are known already. Throws `request` for what the model cannot do.
+   */
+  planChat(
+    messages: readonly ChatMessage[],
+    options: ChatParams & ParserNames = {},
+    params: SamplingParams = {},
+    formats: OutputFormats = this.#formatsOf(options),
+  ): ChatPlan {
+    return planChat(this.#parts, formats, messages, options, params)
+  }
+
+  #formatsOf({ reasoningParser, toolCallParser }: ParserNames): OutputFormats {
+    const key = JSON.stringify([reasoningParser, toolCallParser])
+    const formats =
+      this.#formats.get(key) ?? createOutputFormats(() => this.chatTemplate, { reasoningParser, toolCallParser })()
+    this.#formats.set(key, formats)
+    return formats
   }
 
   /** The token ids that the chat template makes of a conversation. */
-  renderChat(messages: readonly ChatMessage[], options: ChatOptions = {}): number[] {
-    const { chatTemplate, tokenizer } = this.#parts
-    const { tools, chatTemplateKwargs, addGenerationPrompt = true } = options
-    const text = chatTemplate.render(messages, { addGenerationPrompt, tools, extra: chatTemplateKwargs })
-    return tokenizer.encode(text, { addSpecialTokens: false })
+  renderChat(messages: readonly ChatMessage[], options: ChatParams = {}): readonly number[] {
+    return this.planChat(messages, options).prompt
   }
 
   /** Requests of a long list kept under way at once: enough to fill every step. */

@@ -74,7 +74,7 @@ export class Runner {
     if (layout.ids.length === complete.length && complete.every(({ sequence }) => isPlain(sequence))) {
       const decoded = complete.map(({ sequence }) => sequence)
       const tokens = await this.#decodeSteps.run(layout, samplingOf(decoded))
-      return decoded.map((sequence, i) => ({ sequence, token: tokens[i]!, logprobs: undefined }))
+      return decoded.map((sequence, i) => ({ sequence, token: sequence.choose(tokens[i]!), logprobs: undefined }))
     }
     let logits = this.#model.forward(this.#batchOf(layout), this.#caches)
     if (!logits) {
@@ -98,8 +98,9 @@ export class Runner {
     this.#mask(logits, sequences)
     const sampled = this.#sample(logits, sequences)
     await this.#device.run(raw ? [sampled, raw] : [sampled])
-    const tokens = await this.#device.read(sampled)
-    const listed = raw ? await this.#logprobs(raw, withLogprobs, sequences, tokens as Int32Array) : undefined
+    const drawn = await this.#device.read(sampled)
+    const tokens = sequences.map((sequence, i) => sequence.choose(drawn[i]!))
+    const listed = raw ? await this.#logprobs(raw, withLogprobs, sequences, tokens) : undefined
     return sequences.map((sequence, i) => ({ sequence, token: tokens[i]!, logprobs: listed?.get(i) }))
   }
 
@@ -181,7 +182,7 @@ export class Runner {
     raw: Tensor,
     rows: readonly number[],
     sequences: readonly Sequence[],
-    tokens: Int32Array,
+    tokens: readonly number[],
   ): Promise<Map<number, RawLogprobs>> {
     const wanted = rows.map((i) => sequences[i]!.request.params.logprobs!)
     const k = Math.min(Math.max(...wanted), this.#model.config.vocabSize)

@@ -1,6 +1,7 @@
 import { toSource, type GrammarSource, type GrammarSpec, type Trigger } from '@slipway/grammar'
 import { SlipwayError } from '@slipway/tensor'
 import { z } from 'zod'
+import type { Thinking } from './thinking.ts'
 
 /** A constraint on the text; with `after` it holds from there on, such as behind the end of a model's thinking. */
 export interface StructuredOutputs extends GrammarSpec {
@@ -48,9 +49,15 @@ export interface SamplingParams {
   readonly keepSpecialTokens?: readonly number[] | undefined
   /** What the text must be: JSON by a schema, a regular expression, one of a list, or what a grammar accepts. */
   readonly structuredOutputs?: StructuredOutputs | null | undefined
+  /** Where the model thinks: a constraint without `after` begins behind it, and it can be bounded. */
+  readonly thinking?: Thinking | undefined
 }
 
 const integer = (low: number, high: number) => z.int().min(low).max(high)
+const tagIds = z
+  .array(integer(0, 2 ** 31 - 1))
+  .min(1)
+  .max(64)
 
 const schema = z.strictObject({
   maxTokens: integer(1, 2 ** 31 - 1).nullish(),
@@ -93,6 +100,7 @@ const schema = z.strictObject({
       choice: z.array(z.string()).optional(),
       grammar: z.string().optional(),
       structuralTag: z.unknown().optional(),
+      toolCalls: z.unknown().optional(),
       disableAnyWhitespace: z.boolean().optional(),
       after: z
         .union([
@@ -105,10 +113,19 @@ const schema = z.strictObject({
         .optional(),
     })
     .nullish(),
+  thinking: z
+    .strictObject({
+      startIds: tagIds,
+      endIds: tagIds,
+      isOpen: z.boolean().optional(),
+      maxTokens: integer(0, 2 ** 31 - 1).optional(),
+    })
+    .optional(),
 })
 
-function constraintOf({ after, ...spec }: StructuredOutputs): Constraint {
-  const trigger = typeof after === 'string' ? { text: after } : after && { tokenIds: after }
+function constraintOf({ after, ...spec }: StructuredOutputs, thinking: Thinking | undefined): Constraint {
+  const behind = thinking && { thinking }
+  const trigger = typeof after === 'string' ? { text: after } : after ? { tokenIds: after } : behind
   return { source: toSource(spec), after: trigger }
 }
 
@@ -134,9 +151,11 @@ export function resolveParams(params: SamplingParams, limits: ParamLimits): Reso
     throw new SlipwayError('request', `${name}: ${message}`, { param: name })
   }
   const { structuredOutputs, ...resolved } = parsed.data
-  const beyond = [...Object.keys(resolved.logitBias).map(Number), ...resolved.stopTokenIds].find(
-    (id) => id >= limits.vocabSize,
-  )
+  const beyond = [
+    ...Object.keys(resolved.logitBias).map(Number),
+    ...resolved.stopTokenIds,
+    ...(resolved.thinking?.endIds ?? []),
+  ].find((id) => id >= limits.vocabSize)
   if (beyond !== undefined)
     throw new SlipwayError('request', `token id ${beyond} is outside the vocabulary of ${limits.vocabSize}`, {
       param: beyond in resolved.logitBias ? 'logitBias' : 'stopTokenIds',
@@ -150,6 +169,8 @@ export function resolveParams(params: SamplingParams, limits: ParamLimits): Reso
   // the schema has checked its form
   return {
     ...resolved,
-    structuredOutputs: structuredOutputs ? constraintOf(structuredOutputs as StructuredOutputs) : undefined,
+    structuredOutputs: structuredOutputs
+      ? constraintOf(structuredOutputs as StructuredOutputs, resolved.thinking)
+      : undefined,
   }
 }

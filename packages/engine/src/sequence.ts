@@ -4,6 +4,7 @@ import type { BlockOwner } from './block-pool.ts'
 import type { FinishReason } from './outputs.ts'
 import type { ResolvedParams } from './sampling-params.ts'
 import type { ResolvedScheduling } from './scheduling-options.ts'
+import { ThinkingTracker } from './thinking.ts'
 
 /** What a request tells the engine: tokens in, decided parameters. Survives `postMessage`. */
 export interface EngineRequest {
@@ -46,6 +47,8 @@ export class Sequence implements BlockOwner {
   matcher: RemoteMatcher | undefined
   /** What the model is changed by for this sequence. */
   readonly adapter: Adapter | undefined
+  readonly #thinking: ThinkingTracker | undefined
+  readonly #endsText: (token: number) => boolean
   #uses: Map<number, TokenUse> | undefined
 
   /** `index` tells apart the completions of one request; `eosIds` end a sequence unless the request ignores them. */
@@ -54,7 +57,9 @@ export class Sequence implements BlockOwner {
     this.request = request
     this.index = index
     this.tokens = [...request.promptTokenIds]
-    const { ignoreEos, stopTokenIds } = request.params
+    const { ignoreEos, stopTokenIds, thinking } = request.params
+    this.#thinking = thinking && new ThinkingTracker(thinking)
+    this.#endsText = (token) => eosIds.includes(token) && !ignoreEos && !stopTokenIds.includes(token)
     this.stopIds = new Set([...(ignoreEos ? [] : eosIds), ...stopTokenIds])
   }
 
@@ -97,9 +102,21 @@ export class Sequence implements BlockOwner {
     return this.matcher?.isLate ? this.numPending - 1 : this.numPending
   }
 
-  /** Appends a sampled token and decides whether the sequence ends with it. */
+  /**
+   * The token that comes where one was sampled: another one at the end of a bounded thinking, and where the text would
+   * end in the midst of it though an answer of some form was asked for.
+   */
+  choose(sampled: number): number {
+    const thinking = this.#thinking
+    if (!thinking) return sampled
+    if (thinking.isInside && this.request.params.structuredOutputs && this.#endsText(sampled)) thinking.end()
+    return thinking.forced ?? sampled
+  }
+
+  /** Appends a token and decides whether the sequence ends with it. */
   append(token: number): void {
     this.tokens.push(token)
+    this.#thinking?.follow(token)
     if (this.#uses) countUse(this.#uses, token, false)
     const { maxTokens, stopTokenIds } = this.request.params
     if (this.stopIds.has(token))

@@ -2,9 +2,8 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { basename, resolve } from 'node:path'
 import type { Tokenizer } from '@slipway/checkpoint'
-import type { LLM } from '@slipway/engine'
+import { createOutputFormats, type LLM, type OutputFormats } from '@slipway/engine'
 import { SlipwayError } from '@slipway/tensor'
-import { createOutputFormats, type OutputFormats } from './output-formats.ts'
 import { toApiError, type ApiError } from './http/errors.ts'
 import { resolveServerOptions, type ResolvedServerOptions, type ServerOptions } from './options.ts'
 
@@ -28,7 +27,7 @@ export function createContext(
   { onInternalError = toStandardError, parsers, ...settings }: ServerOptions,
 ): ServerContext {
   const options = resolveServerOptions(settings)
-  const outputFormats = createOutputFormats(llm, options, parsers)
+  const outputFormats = createOutputFormats(() => llm.chatTemplate, options, parsers)
   const created = Math.floor(Date.now() / 1000)
   let longest: number | undefined
   const longestToken = (): number => (longest ??= countLongestToken(llm.tokenizer))

@@ -5,13 +5,13 @@ import type { LLM } from '@slipway/engine'
 import { jsonInTags, parseOutput, ParserRegistry, toolFormat } from '@slipway/parsers'
 import OpenAI from 'openai'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { answerOf } from './testing/answer.ts'
 import { expectIdle, modelName, post, startClient, startModel } from './testing/harness.ts'
 import { createApp, type ServerOptions } from './index.ts'
 
 // Tools and thinking end to end: the embedded model decides, the official client asks.
 
 type Body = OpenAI.ChatCompletionCreateParamsNonStreaming
-type Message = OpenAI.ChatCompletionMessage & { readonly reasoning_content?: string }
 
 const tool = (name: string, parameter: string): OpenAI.ChatCompletionTool => ({
   type: 'function',
@@ -41,47 +41,7 @@ beforeAll(async () => {
 afterEach(() => expectIdle(llm))
 afterAll(() => close())
 
-/** The whole answer, after a check that a stream says the same. */
-async function answer(request: Body) {
-  const whole = await client.chat.completions.create(request)
-  const stream = await client.chat.completions.create({
-    ...request,
-    stream: true,
-    stream_options: { include_usage: true },
-  })
-  const { length } = whole.choices
-  const parts = Array.from({ length }, () => ({ content: '', reasoning: '', calls: [] as string[][], reason: '' }))
-  let usage: typeof whole.usage | null
-  for await (const chunk of stream) {
-    usage = chunk.usage
-    for (const { index, delta, finish_reason } of chunk.choices) {
-      const part = parts[index]!
-      part.content += delta.content ?? ''
-      part.reasoning += (delta as { reasoning_content?: string }).reasoning_content ?? ''
-      part.reason += finish_reason ?? ''
-      for (const call of delta.tool_calls ?? []) {
-        const pieces = (part.calls[call.index] ??= ['', ''])
-        pieces[0] += call.function?.name ?? ''
-        pieces[1] += call.function?.arguments ?? ''
-      }
-    }
-  }
-  // what the cache has of a prompt depends on what was asked before
-  const counts = { ...whole.usage!, prompt_tokens_details: undefined }
-  expect({ ...usage!, prompt_tokens_details: undefined }).toEqual(counts)
-  expect(parts).toEqual(
-    whole.choices.map(({ message, finish_reason }) => ({
-      content: message.content ?? '',
-      reasoning: (message as Message).reasoning_content ?? '',
-      calls: (message.tool_calls ?? []).map((call) =>
-        call.type === 'function' ? [call.function.name, call.function.arguments] : [],
-      ),
-      reason: finish_reason,
-    })),
-  )
-  const [choice] = whole.choices
-  return { message: choice!.message as Message, reason: choice!.finish_reason, usage: counts }
-}
+const answer = (request: Body) => answerOf(client, request)
 
 describe('tools', () => {
   test('a call, its result, and the answer', async () => {
@@ -145,21 +105,6 @@ describe('tools', () => {
     expect(none).toEqual(plain)
     const auto = await answer(body('Hello!', { tools, tool_choice: 'auto', parallel_tool_calls: true, n: 2 }))
     expect(auto).toMatchObject({ reason: 'stop', message: { content: expect.stringMatching(/\w/) as unknown } })
-  })
-
-  test.each([
-    [{ tools, tool_choice: 'required' }, 'tool_choice', 'use "auto" or "none"'],
-    [{ tools, tool_choice: { type: 'function', function: { name: 'calculator' } } }, 'tool_choice', 'use "auto"'],
-    [{ tools, parallel_tool_calls: false }, 'parallel_tool_calls', 'use true'],
-    [
-      { tools: [{ type: 'function', function: { name: 'f', strict: true } }] },
-      'tools[0].function.strict',
-      'cannot be forced into their schema yet',
-    ],
-  ])('%j needs a grammar', async (change, param, message) => {
-    const failed = client.chat.completions.create(body(product, change))
-    await expect(failed).rejects.toThrow(message)
-    await expect(failed).rejects.toMatchObject({ status: 400, code: 'unsupported_parameter', param })
   })
 
   test.each([

@@ -3,7 +3,8 @@ import { arrayOf } from './array-of.ts'
 import { checkStreamOptions, samplingFields, schedulingFields, streamFields } from './fields.ts'
 import { messageSchema } from './messages.ts'
 import { structuredFields } from './structured-outputs.ts'
-import { toolsSchema } from './tools.ts'
+import { checkThinking, thinkingFields } from './thinking-fields.ts'
+import { toolChoiceSchema, toolsSchema } from './tools.ts'
 import { labels, unsupportedInChat } from './unsupported.ts'
 
 /** Body of POST /v1/chat/completions: every parameter of OpenAI's is here, and so are those of vLLM that we have. */
@@ -17,8 +18,10 @@ export const chatSchema = z
     top_logprobs: z.int().min(0).max(20).optional(),
     add_generation_prompt: z.boolean().default(true),
     chat_template_kwargs: z.record(z.string(), z.unknown()).optional(),
-    enable_thinking: z.boolean().optional(),
     tools: toolsSchema.optional(),
+    tool_choice: toolChoiceSchema.optional(),
+    parallel_tool_calls: z.boolean().optional(),
+    ...thinkingFields,
     ...samplingFields,
     ...schedulingFields,
     ...structuredFields,
@@ -28,7 +31,8 @@ export const chatSchema = z
   })
   .superRefine((body, context) => {
     checkStreamOptions(body, context)
-    const { logprobs, top_logprobs, max_tokens, max_completion_tokens, enable_thinking, chat_template_kwargs } = body
+    checkThinking(body, context)
+    const { logprobs, top_logprobs, max_tokens, max_completion_tokens } = body
     if (top_logprobs !== undefined && !logprobs)
       context.addIssue({ code: 'custom', path: ['top_logprobs'], message: 'needs "logprobs": true' })
     if (max_tokens !== undefined && max_completion_tokens !== undefined && max_tokens !== max_completion_tokens)
@@ -36,12 +40,6 @@ export const chatSchema = z
         code: 'custom',
         path: ['max_tokens'],
         message: 'differs from max_completion_tokens; give one',
-      })
-    if (enable_thinking !== undefined && chat_template_kwargs && 'enable_thinking' in chat_template_kwargs)
-      context.addIssue({
-        code: 'custom',
-        path: ['enable_thinking'],
-        message: 'is in chat_template_kwargs too; give one',
       })
   })
 

@@ -1,21 +1,14 @@
-import type { CompletionOutput } from '@slipway/engine'
-import { OutputCollector } from '@slipway/parsers'
+import type { ChatAnswer, ChatPlan, CompletionOutput } from '@slipway/engine'
+import { readMessage } from '@slipway/engine'
+import { SlipwayError } from '@slipway/tensor'
 import type { Context } from 'hono'
 import { answerTo, requireModel, type ServerContext } from '../context.ts'
 import { refusal } from '../http/errors.ts'
 import { readJson } from '../http/json-body.ts'
 import type { ServerEnv } from '../http/request-id.ts'
-import {
-  apiToolCallDelta,
-  ChatAnswer,
-  specialMarkers,
-  type AnswerOptions,
-  type ApiToolCall,
-  type ApiToolCallDelta,
-} from './chat-answer.ts'
 import { chatSchema, type ChatRequest } from './chat-schema.ts'
 import { apiUsage, newEnvelope, type ApiUsage, type Envelope } from './envelope.ts'
-import { samplingParams, schedulingOptions } from './fields.ts'
+import { inApiTerms, samplingParams, schedulingOptions } from './fields.ts'
 import { apiFinishReason, Generations } from './generations.ts'
 import { chatLogprobs, type ChatLogprobs } from './logprobs.ts'
 import { toTemplateMessage } from './messages.ts'
@@ -23,7 +16,8 @@ import { parseRequest } from './parse.ts'
 import { requireFits } from './prompt-limit.ts'
 import { sseResponse } from './sse.ts'
 import { structuredParams } from './structured-outputs.ts'
-import { toTool } from './tools.ts'
+import { thinkingOptions } from './thinking-fields.ts'
+import { apiToolCallDelta, toTool, toToolChoice, type ApiToolCall, type ApiToolCallDelta } from './tools.ts'
 
 type ChatFinishReason = 'stop' | 'length' | 'tool_calls'
 
@@ -69,17 +63,15 @@ export async function postChatCompletions(c: Context<ServerEnv>, context: Server
   const request = parseRequest(chatSchema, await readJson(c.req.raw, options.maxBodyBytes))
   const adapter = requireModel(context, request.model)
   const envelope = newEnvelope(context, 'chatcmpl', request.model)
-  const answerOptions = readAnswerOptions(context, request)
-  const structured = await structuredParams(context.llm, request)
+  const plan = await readPlan(context, request)
   const { max_tokens, max_completion_tokens, logprobs, top_logprobs } = request
   const askedMaxTokens = max_completion_tokens ?? max_tokens
   const generations = Generations.submit(context, {
     id: envelope.id,
-    prompts: [answerOptions.prompt],
+    prompts: [plan.prompt],
     params: {
       ...samplingParams(request),
-      keepSpecialTokens: answerOptions.decode.keepSpecialTokens,
-      ...structured,
+      ...plan.params,
       maxTokens: askedMaxTokens,
       logprobs: logprobs ? (top_logprobs ?? 0) : undefined,
     },
@@ -92,7 +84,7 @@ export async function postChatCompletions(c: Context<ServerEnv>, context: Server
     ...adapter,
     signal: c.req.raw.signal,
   })
-  const answers = Array.from({ length: request.n ?? 1 }, () => new ChatAnswer(answerOptions))
+  const answers = Array.from({ length: request.n ?? 1 }, () => plan.newAnswer())
   if (request.stream)
     return sseResponse(chatChunks(generations, answers, envelope, request), {
       heartbeatSeconds: options.heartbeatSeconds,
@@ -108,31 +100,60 @@ export async function postChatCompletions(c: Context<ServerEnv>, context: Server
   } satisfies ChatCompletion)
 }
 
-/** Renders the prompt, and settles how its answers are to be read. */
-function readAnswerOptions(context: ServerContext, request: ChatRequest): AnswerOptions {
+/** Renders the prompt, and settles how its answers are constrained and read. */
+async function readPlan(context: ServerContext, request: ChatRequest): Promise<ChatPlan> {
   const { llm, options } = context
   const messages = request.messages.map(toTemplateMessage)
-  // who wants no calls is best served by a model that knows of no tools
-  const tools = request.tool_choice === 'none' ? [] : (request.tools ?? []).map(toTool)
-  const { enable_thinking, add_generation_prompt: addGenerationPrompt } = request
-  const kwargs = { ...request.chat_template_kwargs, ...(enable_thinking !== undefined && { enable_thinking }) }
-  requireFits(context, [...messages, ...tools, ...Object.values(kwargs)], 'messages')
-  const { reasoning, tools: format } = context.outputFormats()
-  if (tools.length > 0 && !format && options.toolCallParser !== 'none') {
+  const { tools = [], tool_choice, add_generation_prompt: addGenerationPrompt } = request
+  const { toolChoice, allowed } = toToolChoice(tool_choice)
+  const chatTools = tools.filter(({ function: { name } }) => !allowed || allowed.has(name)).map(toTool)
+  const lost = [...(allowed ?? [])].find((name) => !tools.some((tool) => tool.function.name === name))
+  if (lost !== undefined) throw refusal(`tool_choice: there is no tool named ${lost}`, { param: 'tool_choice' })
+  const chatTemplateKwargs = request.chat_template_kwargs
+  const isHidden = toolChoice === 'none'
+  requireFits(
+    context,
+    [...messages, ...(isHidden ? [] : chatTools), ...Object.values(chatTemplateKwargs ?? {})],
+    'messages',
+  )
+  const formats = context.outputFormats()
+  if (chatTools.length > 0 && !isHidden && !formats.tools && options.toolCallParser !== 'none') {
     const remedy = 'remove it, or start the server with --tool-call-parser'
     throw refusal(`tools: the chat template of this model shows no tool calls that we know; ${remedy}`, {
       param: 'tools',
       code: 'unsupported_parameter',
     })
   }
-  const prompt = llm.renderChat(messages, { addGenerationPrompt, tools, chatTemplateKwargs: kwargs })
-  const toolFormat = tools.length > 0 ? format : undefined
-  const { tokenizer } = llm
-  const decode = {
-    skipSpecialTokens: request.skip_special_tokens ?? true,
-    keepSpecialTokens: specialMarkers(tokenizer, reasoning, toolFormat),
+  const { structuredOutputs } = await structuredParams(llm, request)
+  const chat = {
+    tools: chatTools,
+    toolChoice,
+    parallelToolCalls: request.parallel_tool_calls,
+    chatTemplateKwargs,
+    addGenerationPrompt,
+    ...thinkingOptions(request),
   }
-  return { tokenizer, decode, prompt, reasoning, toolFormat, tools }
+  const params = { structuredOutputs, skipSpecialTokens: request.skip_special_tokens }
+  try {
+    const plan = llm.planChat(messages, chat, params, formats)
+    // so that a fault of a tool's schema is an answer and not an event of a stream
+    if (plan.params.structuredOutputs !== structuredOutputs) await llm.prepare(plan.params)
+    return plan
+  } catch (error) {
+    throw inChatTerms(error)
+  }
+}
+
+/** A fault of the engine's parameters as one of the body's. */
+function inChatTerms(error: unknown): unknown {
+  if (!SlipwayError.is(error) || error.kind !== 'request') return error
+  const { param } = error.details
+  // what was asked of the text alone has been tried before
+  const name = param === 'structuredOutputs' ? 'tools' : param
+  return refusal(inApiTerms(error.message, 'max_tokens'), {
+    ...error.details,
+    param: typeof name === 'string' ? inApiTerms(name, 'max_tokens') : null,
+  })
 }
 
 function reasoningTokens(answers: readonly ChatAnswer[]): number | undefined {
@@ -147,14 +168,9 @@ function chatFinishReason(reason: CompletionOutput['finishReason'], { hasToolCal
   return plain === 'stop' && hasToolCalls ? 'tool_calls' : plain
 }
 
-function chatChoice(
-  { index, text, tokenIds, logprobs, finishReason }: CompletionOutput,
-  answer: ChatAnswer,
-): ChatCompletion['choices'][number] {
-  const collector = new OutputCollector()
-  collector.add(answer.push(text, tokenIds))
-  collector.add(answer.finish())
-  const { reasoning, content, toolCalls } = collector.output
+function chatChoice(output: CompletionOutput, answer: ChatAnswer): ChatCompletion['choices'][number] {
+  const { index, logprobs, finishReason } = output
+  const { content, reasoningContent, toolCalls } = readMessage(output, answer)
   const calls = toolCalls.map(({ id, name, arguments: args }) => ({
     id,
     type: 'function' as const,
@@ -166,7 +182,7 @@ function chatChoice(
       role: 'assistant',
       content: content === '' && calls.length > 0 ? null : content,
       refusal: null,
-      ...(reasoning !== '' && { reasoning_content: reasoning }),
+      ...(reasoningContent !== '' && { reasoning_content: reasoningContent }),
       ...(calls.length > 0 && { tool_calls: calls }),
     },
     logprobs: logprobs ? chatLogprobs(logprobs) : null,

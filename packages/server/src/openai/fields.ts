@@ -64,10 +64,23 @@ export function samplingParams(body: Readonly<Partial<Record<keyof typeof sampli
   return Object.fromEntries(names.map(([api, engine]) => [engine, body[api]])) as SamplingParams
 }
 
+/** Names of the engine that stand for no parameter of sampling. */
+const otherNames = [
+  ['cacheSalt', 'cache_salt'],
+  ['toolChoice', 'tool_choice'],
+  ['parallelToolCalls', 'parallel_tool_calls'],
+  ['enableThinking', 'enable_thinking'],
+  ['reasoningEffort', 'reasoning_effort'],
+  ['thinkingTokenBudget', 'thinking_token_budget'],
+  ['toolCallParser', '--tool-call-parser'],
+  ['reasoningParser', '--reasoning-parser'],
+] as const
+
 /** Text of the engine in the terms of the API: `minTokens` is `min_tokens` to a client. */
 export function inApiTerms(text: string, maxTokensName: string): string {
   const apiNames = new Map<string, string>(Object.entries(engineNames).map(([api, engine]) => [engine, api]))
-  apiNames.set('maxTokens', maxTokensName).set('cacheSalt', 'cache_salt')
+  apiNames.set('maxTokens', maxTokensName)
+  for (const [engine, api] of otherNames) apiNames.set(engine, api)
   return text.replace(/\b[a-z]+[A-Z]\w*\b/g, (word) => apiNames.get(word) ?? word)
 }
 

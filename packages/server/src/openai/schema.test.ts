@@ -75,13 +75,10 @@ describe('chat completions', () => {
     [{ function_call: 'auto' }, 'function_call'],
     [{ modalities: ['text', 'audio'] }, 'modalities'],
     [{ moderation: {} }, 'moderation'],
-    [{ parallel_tool_calls: false }, 'parallel_tool_calls'],
     [{ prediction: { type: 'content', content: 'x' } }, 'prediction'],
     [{ prompt_cache_options: {} }, 'prompt_cache_options'],
-    [{ reasoning_effort: 'high' }, 'reasoning_effort'],
     [{ service_tier: 'flex' }, 'service_tier'],
     [{ store: true }, 'store'],
-    [{ tool_choice: 'required' }, 'tool_choice'],
     [{ verbosity: 'low' }, 'verbosity'],
     [{ web_search_options: {} }, 'web_search_options'],
   ])('refuses %j', (extra, param) => {

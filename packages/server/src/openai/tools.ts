@@ -1,16 +1,13 @@
+import type { ChatParams, ChatTool } from '@slipway/engine'
+import type { ToolCallDelta } from '@slipway/parsers'
 import { z } from 'zod'
 import { arrayOf } from './array-of.ts'
-
-const strictRemedy = 'arguments cannot be forced into their schema yet; use false, or remove it'
 
 const functionSchema = z.strictObject({
   name: z.string().regex(/^[\w.:/-]{1,128}$/, 'must be 1 to 128 letters, digits or _ . : / -'),
   description: z.string().nullish(),
   parameters: z.record(z.string(), z.unknown()).nullish(),
-  strict: z
-    .boolean()
-    .nullish()
-    .refine((strict) => strict !== true, { error: strictRemedy, params: { code: 'unsupported_parameter' } }),
+  strict: z.boolean().nullish(),
 })
 
 /** `tools` of a chat request. */
@@ -24,19 +21,66 @@ export const toolsSchema = arrayOf(
   'two tools have the same name; rename one',
 )
 
-/** A tool as chat templates and parsers see it: without parameters it takes none. */
-export interface Tool {
-  readonly type: 'function'
-  readonly function: { readonly name: string; readonly description?: string; readonly parameters: unknown }
+const namedTool = z.strictObject({ type: z.literal('function'), function: z.strictObject({ name: z.string() }) })
+
+/** OpenAI's `tool_choice`, in all its forms. */
+export const toolChoiceSchema = z.union(
+  [
+    z.enum(['auto', 'none', 'required']),
+    namedTool,
+    z.strictObject({
+      type: z.literal('allowed_tools'),
+      allowed_tools: z.strictObject({ mode: z.enum(['auto', 'required']), tools: arrayOf(namedTool) }),
+    }),
+  ],
+  { error: 'must be "auto", "none", "required", or {"type": "function", "function": {"name": "…"}}' },
+)
+
+/** The choice, and the names of the tools among which it is, where these are not all. */
+export function toToolChoice(choice: z.output<typeof toolChoiceSchema> = 'auto'): {
+  readonly toolChoice: NonNullable<ChatParams['toolChoice']>
+  readonly allowed: ReadonlySet<string> | undefined
+} {
+  if (typeof choice === 'string') return { toolChoice: choice, allowed: undefined }
+  if (choice.type === 'function') return { toolChoice: { name: choice.function.name }, allowed: undefined }
+  const { mode, tools } = choice.allowed_tools
+  return { toolChoice: mode, allowed: new Set(tools.map((tool) => tool.function.name)) }
 }
 
-export function toTool({ function: { name, description, parameters } }: z.output<typeof toolsSchema>[number]): Tool {
+/** A tool as chat templates and parsers see it: without parameters it takes none. */
+export function toTool({
+  function: { name, description, parameters, strict },
+}: z.output<typeof toolsSchema>[number]): ChatTool {
   return {
     type: 'function',
     function: {
       name,
       ...(description != null && { description }),
       parameters: parameters ?? { type: 'object', properties: {} },
+      ...(strict === true && { strict }),
     },
+  }
+}
+
+/** `tool_calls` of a message. */
+export interface ApiToolCall {
+  readonly id: string
+  readonly type: 'function'
+  readonly function: { readonly name: string; readonly arguments: string }
+}
+
+/** `tool_calls` of a chunk; what identifies a call comes with its first piece. */
+export interface ApiToolCallDelta {
+  readonly index: number
+  readonly id?: string
+  readonly type?: 'function'
+  readonly function: { readonly name?: string; readonly arguments: string }
+}
+
+export function apiToolCallDelta({ index, id, name, argumentsDelta = '' }: ToolCallDelta): ApiToolCallDelta {
+  return {
+    index,
+    ...(id !== undefined && { id, type: 'function' as const }),
+    function: { ...(name !== undefined && { name }), arguments: argumentsDelta },
   }
 }

@@ -23,7 +23,6 @@ export const labels = {
 }
 
 const oldTools = 'use "tools"'
-const noGrammar = 'an answer cannot be forced into a form yet'
 
 /** Parameters of OpenAI's chat completions that this release refuses. */
 export const unsupportedInChat = {
@@ -32,15 +31,10 @@ export const unsupportedInChat = {
   functions: unlessInert(oldTools, []),
   modalities: unlessInert('answers are text only; use ["text"], or remove it', ['text']),
   moderation: unlessInert('there is no moderation here; remove it'),
-  parallel_tool_calls: unlessInert(`${noGrammar}; use true, or remove it`, true),
   prediction: unlessInert('predicted output is not supported; without it the answer is the same, so remove it'),
   prompt_cache_options: unlessInert('caching cannot be set by request; remove it'),
-  reasoning_effort: unlessInert(
-    'use what the chat template offers, such as "chat_template_kwargs": {"enable_thinking": false}',
-  ),
   service_tier: unlessInert('all requests are served alike; use "auto", or remove it', 'auto', 'default'),
   store: unlessInert('answers are not stored; use false, or remove it', false),
-  tool_choice: unlessInert(`${noGrammar}; use "auto" or "none"`, 'auto', 'none'),
   verbosity: unlessInert('ask for a short or long answer in a message; remove it', 'medium'),
   web_search_options: unlessInert('there is no web search; remove it'),
 }

@@ -211,11 +211,10 @@ export const badInput: ErrorRow[] = [
     param: 'tools[0].function.name',
   },
   {
-    name: 'a forced call',
+    name: 'a forced call without tools',
     body: { ...chat, tool_choice: 'required' },
     status: 400,
-    message: 'cannot be forced into a form yet',
-    code: 'unsupported_parameter',
+    message: 'there are no tools to choose from',
   },
   {
     name: 'huge max_tokens',

@@ -4,6 +4,7 @@ import type { Hono } from 'hono'
 import OpenAI from 'openai'
 import { expect } from 'vitest'
 import type { ServerEnv } from '../http/request-id.ts'
+import type { ServerOptions } from '../options.ts'
 import { serve } from '../serve.ts'
 
 export const modelName = 'mini'
@@ -17,13 +18,24 @@ export function startModel(options: LLMOptions = {}): LLM {
 export async function startClient(): Promise<{ llm: LLM; client: OpenAI; close: () => Promise<void> }> {
   const llm = startModel()
   await llm.ready
-  const server = await serve(llm, { port: 0, servedModelNames: [modelName] })
-  const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'none', maxRetries: 0 })
+  const { client, close: stop } = await serveClient(llm, {})
   const close = async (): Promise<void> => {
-    await server.close()
+    await stop()
     await llm.close()
   }
   return { llm, client, close }
+}
+
+/** Another server for a model that is there, for the official client. */
+export async function serveClient(
+  llm: LLM,
+  options: ServerOptions,
+): Promise<{ client: OpenAI; close: () => Promise<void> }> {
+  const server = await serve(llm, { port: 0, servedModelNames: [modelName], ...options })
+  return {
+    client: new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'none', maxRetries: 0 }),
+    close: () => server.close(),
+  }
 }
 
 /** Waits until nothing runs any more, then checks that no block is lost (contract 4). */
