@@ -10,6 +10,7 @@ export interface GenerationConfig {
   readonly topK?: number
   readonly topP?: number
   readonly minP?: number
+  readonly typicalP?: number
   readonly repetitionPenalty?: number
   readonly maxNewTokens?: number
   readonly doSample?: boolean
@@ -30,6 +31,7 @@ export function parseGenerationConfig(json: JsonObject, file = 'generation_confi
     topK: fields.integer(['top_k'], { min: -1 }),
     topP: fields.number(['top_p'], { min: 0, max: 1 }),
     minP: fields.number(['min_p'], { min: 0, max: 1 }),
+    typicalP: fields.number(['typical_p'], { min: 0, max: 1 }),
     repetitionPenalty: fields.number(['repetition_penalty'], { min: 0, above: true }),
     maxNewTokens: fields.integer(['max_new_tokens']),
     doSample: fields.boolean('do_sample'),

@@ -56,7 +56,7 @@ export class DecodeSteps {
       positions: ints(),
       slots: ints(),
       blockTables: this.#device.zeros([n, width], 'i32'),
-      params: this.#device.zeros([n, 4], 'f32'),
+      params: this.#device.zeros([n, 5], 'f32'),
       seeds: this.#device.zeros([n, 2], 'u32'),
       places: this.#device.zeros([n], 'u32'),
       ...(adapters && { adapters: ints() }),

@@ -16,6 +16,8 @@ export interface StepOutput {
   /** The new token; none when the sequence ended without one. */
   readonly tokenIds: readonly number[]
   readonly logprobs?: readonly RawLogprobs[]
+  /** Of the prompt's tokens from the second on, where they are asked for; with the first token of completion 0. */
+  readonly promptLogprobs?: readonly RawLogprobs[]
   /** With a sequence's first token: how many tokens of its prompt the prefix cache had. */
   readonly numCachedTokens?: number
   readonly finish?: { readonly reason: FinishReason; readonly stopReason: number | null }
@@ -89,13 +91,10 @@ export class Engine {
   }
 
   add(request: EngineRequest): void {
+    const { structuredOutputs: constraint, stopTokenIds: stopIds, keepSpecialTokens, n, bestOf } = request.params
     const adapter = request.lora === undefined ? undefined : this.#adapters?.find(request.lora)
-    const sequences = Array.from(
-      { length: request.params.n },
-      (_, i) => new Sequence(request, i, this.#eosIds, adapter),
-    )
+    const sequences = Array.from({ length: bestOf ?? n }, (_, i) => new Sequence(request, i, this.#eosIds, adapter))
     this.#requests.set(request.requestId, sequences)
-    const { structuredOutputs: constraint, stopTokenIds: stopIds, keepSpecialTokens } = request.params
     // where a constraint has markers in it they may be special tokens
     const isMarked = constraint?.source.kind === 'structuralTag' || constraint?.source.kind === 'toolCalls'
     const textIds = isMarked ? keepSpecialTokens : []
@@ -123,7 +122,7 @@ export class Engine {
     const started = this.#clock()
     const late = [...this.#deadlines].filter(([, deadline]) => deadline <= started)
     const timedOut = late.flatMap(([requestId]) => this.abort(requestId, undefined, 'timeout'))
-    const ended = [...timedOut, ...this.#endConstrained(), ...this.#admitAdapted()]
+    const ended = [...timedOut, ...this.#endFaulty(), ...this.#endConstrained(), ...this.#admitAdapted()]
     const chunks = this.#scheduler.schedule()
     if (chunks.length === 0) {
       // all that is left waits for masks, for an adapter, or for blocks from disk
@@ -151,18 +150,26 @@ export class Engine {
     }
   }
 
-  /** Ends the sequences whose grammar has come to its end, or has failed. */
+  /** Ends the requests that cannot go on. */
+  #endFaulty(): StepOutput[] {
+    return this.#all().flatMap(({ finish, fault, matcher, request }) => {
+      const error = fault ?? matcher?.error
+      // an earlier sequence of the same request may have ended it
+      return error && !finish ? this.#fail(request.requestId, error) : []
+    })
+  }
+
+  #fail(requestId: string, error: unknown): StepOutput[] {
+    const wire = SlipwayError.toWire(error)
+    return this.abort(requestId, undefined, 'error').map((output) => ({ ...output, error: wire }))
+  }
+
+  /** Ends the sequences whose grammar has come to its end. */
   #endConstrained(): StepOutput[] {
     if (!this.#matchers) return []
     return this.#all().flatMap((sequence): StepOutput[] => {
       const { matcher, request, index } = sequence
-      // an earlier one of the same request may have ended it
-      if (sequence.finish || !matcher) return []
-      if (matcher.error) {
-        const error = SlipwayError.toWire(matcher.error)
-        return this.abort(request.requestId, undefined, 'error').map((output) => ({ ...output, error }))
-      }
-      if (matcher.next?.state !== 'complete') return []
+      if (matcher?.next?.state !== 'complete') return []
       sequence.finish = { reason: 'stop', stopReason: null }
       this.#end(sequence)
       return [{ requestId: request.requestId, index, tokenIds: [], finish: sequence.finish }]
@@ -188,7 +195,10 @@ export class Engine {
       index: sequence.index,
       tokenIds: [token],
       ...(logprobs && { logprobs: [logprobs] }),
-      ...(sequence.numGenerated === 1 && { numCachedTokens: sequence.numCached ?? 0 }),
+      ...(sequence.numGenerated === 1 && {
+        numCachedTokens: sequence.numCached ?? 0,
+        ...(sequence.numPromptLogprobs !== undefined && { promptLogprobs: sequence.promptLogprobs }),
+      }),
       ...(sequence.finish && { finish: sequence.finish }),
     }
   }

@@ -2,8 +2,9 @@ import type { Tokenizer } from '@slipway/checkpoint'
 import { SlipwayError } from '@slipway/tensor'
 import type { EngineClient } from './client.ts'
 import type { StepOutput } from './engine.ts'
-import { OutputProcessor } from './output-processor.ts'
-import type { ChosenLogprob, FinishReason, GenerationEvent, RequestOutput, Usage } from './outputs.ts'
+import { nameLogprobs, OutputProcessor } from './output-processor.ts'
+import type { ChosenLogprob, FinishReason, GenerationEvent, PromptLogprobs, RequestOutput, Usage } from './outputs.ts'
+import type { RawLogprobs } from './runner.ts'
 import type { EngineRequest } from './sequence.ts'
 
 /**
@@ -14,6 +15,8 @@ export class GenerationStream implements AsyncIterable<GenerationEvent> {
   readonly requestId: string
   readonly promptTokenIds: readonly number[]
   readonly #client: EngineClient
+  readonly #tokenizer: Tokenizer
+  readonly #params: EngineRequest['params']
   readonly #processors: readonly OutputProcessor[]
   readonly #queue: GenerationEvent[] = []
   #wake: (() => void) | undefined
@@ -34,7 +37,12 @@ export class GenerationStream implements AsyncIterable<GenerationEvent> {
     this.requestId = requestId
     this.promptTokenIds = promptTokenIds
     this.#client = client
-    this.#processors = Array.from({ length: params.n }, (_, i) => new OutputProcessor(tokenizer, params, i))
+    this.#tokenizer = tokenizer
+    this.#params = params
+    this.#processors = Array.from(
+      { length: params.bestOf ?? params.n },
+      (_, i) => new OutputProcessor(tokenizer, params, i),
+    )
     const abort = (): void => this.abort()
     if (signal?.aborted) {
       this.abort()
@@ -79,6 +87,7 @@ export class GenerationStream implements AsyncIterable<GenerationEvent> {
     if (this.#isDone || !processor || processor.isFinished) return
     // the prompt counts once, whatever its other completions found
     if (output.index === 0) this.#cachedTokens = output.numCachedTokens ?? this.#cachedTokens
+    if (output.promptLogprobs) this.#queue.push({ type: 'prompt', logprobs: this.#named(output.promptLogprobs) })
     const { events, stopped } = processor.push(output)
     this.#queue.push(...events)
     if (stopped) this.#client.abort(this.requestId, output.index)
@@ -88,6 +97,10 @@ export class GenerationStream implements AsyncIterable<GenerationEvent> {
     } else this.#wake?.()
   }
 
+  #named(raw: readonly RawLogprobs[]): PromptLogprobs {
+    return [null, ...raw.map((entry, i) => nameLogprobs(this.#tokenizer, this.promptTokenIds[i + 1]!, entry))]
+  }
+
   #end(): void {
     this.#isDone = true
     this.#client.forget(this.requestId)
@@ -95,7 +108,20 @@ export class GenerationStream implements AsyncIterable<GenerationEvent> {
     this.#wake?.()
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<GenerationEvent, void, undefined> {
+  [Symbol.asyncIterator](): AsyncGenerator<GenerationEvent, void, undefined> {
+    const { n, bestOf } = this.#params
+    if (bestOf == null || bestOf === n) return this.#events()
+    this.abort()
+    throw new SlipwayError(
+      'request',
+      `bestOf ${bestOf} cannot be streamed: which are best shows at the end; use result()`,
+      {
+        param: 'bestOf',
+      },
+    )
+  }
+
+  async *#events(): AsyncGenerator<GenerationEvent, void, undefined> {
     if (this.#isRead)
       throw new SlipwayError('internal', `the stream of request ${this.requestId} is read a second time`)
     this.#isRead = true
@@ -114,10 +140,32 @@ export class GenerationStream implements AsyncIterable<GenerationEvent> {
 
   /** Waits for the end and gives the whole answer. */
   async result(): Promise<RequestOutput> {
-    const outputs = this.#processors.map((_, index) => new Collected(index))
-    for await (const event of this) if (event.type !== 'usage') outputs[event.index]!.add(event)
+    const collected = this.#processors.map(() => new Collected())
+    let promptLogprobs: PromptLogprobs | undefined
+    for await (const event of this.#events())
+      if (event.type === 'prompt') promptLogprobs = event.logprobs
+      else if (event.type !== 'usage') collected[event.index]!.add(event)
     const { requestId, promptTokenIds, usage } = this
-    return { requestId, promptTokenIds, outputs: outputs.map((output) => output.done()), usage }
+    const outputs = this.#best().map((from, index) => {
+      const { cumulativeLogprob } = this.#processors[from]!
+      return { index, ...collected[from]!.done(), ...(this.#isRanked && { cumulativeLogprob }) }
+    })
+    return { requestId, promptTokenIds, ...(promptLogprobs && { promptLogprobs }), outputs, usage }
+  }
+
+  /** Whether the engine tells log-probabilities of generated tokens. */
+  get #isRanked(): boolean {
+    const { logprobs, n, bestOf } = this.#params
+    return logprobs != null || (bestOf ?? n) > n
+  }
+
+  /** The completions to give back: of the highest log-probability first, where there are more than wanted. */
+  #best(): number[] {
+    const { n, bestOf } = this.#params
+    const all = [...this.#processors.keys()]
+    if ((bestOf ?? n) === n) return all
+    const score = (i: number): number => this.#processors[i]!.cumulativeLogprob
+    return all.sort((a, b) => score(b) - score(a) || a - b).slice(0, n)
   }
 }
 
@@ -125,7 +173,6 @@ const aborted = { reason: 'abort', stopReason: null } as const
 
 /** Puts the events of one completion together. */
 class Collected {
-  readonly #index: number
   #text = ''
   #finish: { finishReason: FinishReason; stopReason: string | number | null } = {
     finishReason: 'error',
@@ -134,11 +181,7 @@ class Collected {
   readonly #tokenIds: number[] = []
   #logprobs: ChosenLogprob[] | undefined
 
-  constructor(index: number) {
-    this.#index = index
-  }
-
-  add(event: Exclude<GenerationEvent, { type: 'usage' }>): void {
+  add(event: Extract<GenerationEvent, { type: 'delta' | 'finish' }>): void {
     if (event.type === 'finish') {
       const { finishReason, stopReason } = event
       this.#finish = { finishReason, stopReason }
@@ -149,9 +192,8 @@ class Collected {
     if (event.logprobs) (this.#logprobs ??= []).push(...event.logprobs)
   }
 
-  done(): RequestOutput['outputs'][number] {
+  done(): Omit<RequestOutput['outputs'][number], 'index'> {
     return {
-      index: this.#index,
       text: this.#text,
       tokenIds: this.#tokenIds,
       ...(this.#logprobs && { logprobs: this.#logprobs }),

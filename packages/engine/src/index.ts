@@ -6,6 +6,7 @@ export type {
   CompletionOutput,
   FinishReason,
   GenerationEvent,
+  PromptLogprobs,
   RequestOutput,
   TokenLogprob,
   Usage,

@@ -196,6 +196,7 @@ export class LLM {
       promptTokenIds,
       params: {
         ...resolved,
+        badWordsTokenIds: [...resolved.badWordsTokenIds, ...badWordIds(resolved.badWords, tokenizer)],
         seed: resolved.seed ?? randomInt(2 ** 47),
         maxTokens: Math.min(resolved.maxTokens ?? room, room),
       },
@@ -233,6 +234,11 @@ export class LLM {
     options: BatchOptions & { readonly stream?: boolean } = {},
   ): GenerationStream | AsyncIterable<IndexedEvent> | Promise<RequestOutput | RequestOutput[]> {
     const submit = (prompt: Prompt): GenerationStream => this.submit(prompt, params, options)
+    const { bestOf, n = 1 } = params
+    if (options.stream && bestOf != null && bestOf !== n)
+      throw new SlipwayError('request', `bestOf ${bestOf} cannot be streamed; leave out stream, or bestOf`, {
+        param: 'bestOf',
+      })
     if (options.stream) return isOne(prompts) ? submit(prompts) : streamAll(prompts, submit, this.#width)
     return isOne(prompts)
       ? runAll([prompts], submit, 1, options).then(([output]) => output!)
@@ -395,11 +401,25 @@ function checkIds(ids: readonly number[], vocabSize: number): readonly number[] 
   throw new SlipwayError('request', `token id ${bad} is outside the vocabulary of ${vocabSize}`, { param: 'prompt' })
 }
 
+/** Each bad word as tokens: as it is, and as it reads behind a space, which tokenizers tell apart. */
+function badWordIds(words: readonly string[], tokenizer: Tokenizer): number[][] {
+  return words.flatMap((word) => {
+    const forms = [word, ` ${word.trimStart()}`].map((text) => tokenizer.encode(text, { addSpecialTokens: false }))
+    if (forms.some((ids) => ids.length === 0))
+      throw new SlipwayError('request', `badWords: ${JSON.stringify(word)} has no tokens; leave it out`, {
+        param: 'badWords',
+      })
+    return forms[0]!.join() === forms[1]!.join() ? [forms[0]!] : forms
+  })
+}
+
 function defaultsFrom(config: GenerationConfig): SamplingParams {
   // `do_sample: false` is how a checkpoint says greedy
   const temperature = config.doSample === false ? 0 : config.temperature
-  const { topK, topP, minP, repetitionPenalty } = config
+  const { topK, topP, minP, typicalP, repetitionPenalty } = config
   return Object.fromEntries(
-    Object.entries({ temperature, topK, topP, minP, repetitionPenalty }).filter(([, value]) => value !== undefined),
+    Object.entries({ temperature, topK, topP, minP, typicalP, repetitionPenalty }).filter(
+      ([, value]) => value !== undefined,
+    ),
   )
 }

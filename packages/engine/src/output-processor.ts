@@ -13,6 +13,8 @@ export class OutputProcessor {
   readonly #detokenizer: IncrementalDetokenizer
   readonly #stops: StopStrings
   numTokens = 0
+  /** Sum of the log-probabilities that the engine told. */
+  cumulativeLogprob = 0
   isFinished = false
 
   constructor(tokenizer: Tokenizer, params: ResolvedParams, index: number) {
@@ -34,6 +36,7 @@ export class OutputProcessor {
     let stop: string | undefined
     for (const [i, id] of tokenIds.entries()) {
       this.numTokens++
+      this.cumulativeLogprob += logprobs?.[i]?.logprob ?? 0
       const isStopToken = finish?.reason === 'stop' && i === tokenIds.length - 1
       if (isStopToken && !this.#params.includeStopStrInOutput) continue
       const piece = this.#detokenizer.push(id)
@@ -58,22 +61,30 @@ export class OutputProcessor {
         index,
         text,
         tokenIds,
-        ...(logprobs && { logprobs: logprobs.map((raw, i) => this.#nameLogprobs(tokenIds[i]!, raw)) }),
+        ...(logprobs &&
+          this.#params.logprobs != null && {
+            logprobs: logprobs.map((raw, i) => nameLogprobs(this.#tokenizer, tokenIds[i]!, raw)),
+          }),
       })
     if (stop !== undefined) events.push({ type: 'finish', index, finishReason: 'stop', stopReason: stop })
     else if (finish) events.push({ type: 'finish', index, finishReason: finish.reason, stopReason: finish.stopReason })
     this.isFinished = stop !== undefined || finish !== undefined
     return { events, stopped: stop !== undefined && !finish }
   }
+}
 
-  #nameLogprobs(tokenId: number, { logprob, rank, top }: RawLogprobs): ChosenLogprob {
-    const textOf = (id: number): string => this.#tokenizer.decode([id], { skipSpecialTokens: false })
-    return {
-      tokenId,
-      token: textOf(tokenId),
-      logprob,
-      rank,
-      top: top.map((entry) => ({ ...entry, token: textOf(entry.tokenId) })),
-    }
+/** Log-probabilities of a token, with texts. */
+export function nameLogprobs(
+  tokenizer: Tokenizer,
+  tokenId: number,
+  { logprob, rank, top }: RawLogprobs,
+): ChosenLogprob {
+  const textOf = (id: number): string => tokenizer.decode([id], { skipSpecialTokens: false })
+  return {
+    tokenId,
+    token: textOf(tokenId),
+    logprob,
+    rank,
+    top: top.map((entry) => ({ ...entry, token: textOf(entry.tokenId) })),
   }
 }

@@ -24,8 +24,13 @@ export interface Usage {
   readonly cachedTokens: number
 }
 
+/** Of every token of a prompt; null for the first, which nothing comes before. */
+export type PromptLogprobs = readonly (ChosenLogprob | null)[]
+
 /** What a stream carries. `index` tells the completions of one prompt apart when `n` > 1. */
 export type GenerationEvent =
+  /** First, where `params.promptLogprobs` asks for it. */
+  | { readonly type: 'prompt'; readonly logprobs: PromptLogprobs }
   | {
       readonly type: 'delta'
       readonly index: number
@@ -48,6 +53,8 @@ export interface CompletionOutput {
   readonly text: string
   readonly tokenIds: readonly number[]
   readonly logprobs?: readonly ChosenLogprob[]
+  /** Sum over the tokens; only with log-probabilities, or where the best of several were chosen by it. */
+  readonly cumulativeLogprob?: number
   readonly finishReason: FinishReason
   readonly stopReason: string | number | null
 }
@@ -56,6 +63,7 @@ export interface CompletionOutput {
 export interface RequestOutput {
   readonly requestId: string
   readonly promptTokenIds: readonly number[]
+  readonly promptLogprobs?: PromptLogprobs
   readonly outputs: readonly CompletionOutput[]
   readonly usage: Usage
 }

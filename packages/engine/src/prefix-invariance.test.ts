@@ -45,6 +45,11 @@ function randomAsks(count: number, random: (n: number) => number): Ask[] {
         n: random(6) === 0 ? 2 + random(2) : 1,
         ...(random(2) === 0 && { logprobs: 2 }),
         ...(random(4) === 0 && { repetitionPenalty: 1.2 }),
+        ...(random(4) === 0 && { typicalP: 0.5 }),
+        ...(random(4) === 0 && { promptLogprobs: random(3) }),
+        ...(random(6) === 0 && { allowedTokenIds: Array.from({ length: 40 }, () => random(150)) }),
+        ...(random(4) === 0 && { badWordsTokenIds: [random(150), [random(150), random(150)]] }),
+        ...(random(6) === 0 && { bestOf: 3, n: 2 }),
       },
       scheduling: { user: String(random(3)), priority: random(8) === 0 ? 1 : 0, cacheSalt: random(9) === 0 ? 'x' : '' },
     }

@@ -6,6 +6,7 @@ import {
   maskLogits,
   sample,
   selectRows,
+  SlipwayError,
   type Device,
   type KvCache,
   type KvDtype,
@@ -14,6 +15,7 @@ import {
 } from '@slipway/tensor'
 import { DecodeSteps } from './decode-steps.ts'
 import { KvMemory } from './kv-memory.ts'
+import { changesOf, isPlain, type LogitChanges } from './logit-changes.ts'
 import type { Chunk } from './step-plan.ts'
 import type { Sequence } from './sequence.ts'
 import { layOut, samplingOf, type StepLayout } from './step-layout.ts'
@@ -77,34 +79,69 @@ export class Runner {
       return decoded.map((sequence, i) => ({ sequence, token: sequence.choose(tokens[i]!), logprobs: undefined }))
     }
     let logits = this.#model.forward(this.#batchOf(layout), this.#caches)
+    if (logits && layout.promptRows.length > 0) logits = await this.#takePromptRows(logits, layout)
     if (!logits) {
       await this.#device.run([])
       return []
     }
-    let sequences = complete.map((chunk) => chunk.sequence)
-    if (!sequences.every(({ canSample }) => canSample)) {
+    const due = complete.map((chunk) => chunk.sequence)
+    if (!due.every(({ canSample }) => canSample)) {
       await this.#device.run([logits])
-      await awaitMasks?.(sequences)
-      const rows = sequences.flatMap(({ canSample }, i) => (canSample ? [i] : []))
-      if (rows.length === 0) return []
-      if (rows.length < sequences.length) logits = selectRows(logits, this.#ints(rows))
-      sequences = rows.map((i) => sequences[i]!)
+      await awaitMasks?.(due)
     }
-    const withLogprobs = sequences.flatMap((s, i) => (s.request.params.logprobs == null ? [] : [i]))
+    const changes = due.map((sequence) => this.#changesOf(sequence))
+    const rows = changes.flatMap((change, i) => (change ? [i] : []))
+    if (rows.length === 0) {
+      await this.#device.run([])
+      return []
+    }
+    if (rows.length < due.length) logits = selectRows(logits, this.#ints(rows))
+    return this.#draw(
+      logits,
+      rows.map((i) => due[i]!),
+      rows.map((i) => changes[i]!),
+    )
+  }
+
+  /** Undefined for a sequence that gets no token. */
+  #changesOf(sequence: Sequence): LogitChanges | undefined {
+    if (!sequence.canSample) return undefined
+    const changes = changesOf(sequence, this.#model.config.vocabSize)
+    if (SlipwayError.is(changes)) sequence.fault = changes
+    return sequence.fault ? undefined : (changes as LogitChanges)
+  }
+
+  /** Draws a token from each row of logits, changed as its sequence asks. */
+  async #draw(logits: Tensor, sequences: readonly Sequence[], changes: readonly LogitChanges[]): Promise<Sampled[]> {
+    const withLogprobs = sequences.flatMap(({ numLogprobs }, i) => (numLogprobs === undefined ? [] : [i]))
     // a copy: logprobs are the model's own, and the adjustments are made in place
     const raw = withLogprobs.length > 0 ? selectRows(logits, this.#ints(withLogprobs)) : undefined
-    const adjustments = this.#adjustments(sequences)
+    const adjustments = this.#adjustments(sequences, changes)
     if (adjustments) adjustLogits(logits, adjustments)
-    this.#mask(logits, sequences)
+    this.#mask(logits, changes)
     const sampled = this.#sample(logits, sequences)
     await this.#device.run(raw ? [sampled, raw] : [sampled])
     const drawn = await this.#device.read(sampled)
     const tokens = sequences.map((sequence, i) => sequence.choose(drawn[i]!))
-    const listed = raw ? await this.#logprobs(raw, withLogprobs, sequences, tokens) : undefined
-    return sequences.map((sequence, i) => ({ sequence, token: tokens[i]!, logprobs: listed?.get(i) }))
+    const wanted = withLogprobs.map((i) => ({ token: tokens[i]!, count: sequences[i]!.numLogprobs! }))
+    const listed = raw ? await this.#logprobs(raw, wanted) : []
+    const byRow = new Map(withLogprobs.map((row, i) => [row, listed[i]!]))
+    return sequences.map((sequence, i) => ({ sequence, token: tokens[i]!, logprobs: byRow.get(i) }))
   }
 
-  #batchOf({ ids, positions, sequences, slots, blockTables, width, logitRows, adapters }: StepLayout): ModelBatch {
+  /** Lists the log-probabilities of prompts, whose rows come first; returns the others. */
+  async #takePromptRows(logits: Tensor, { promptRows, logitRows }: StepLayout): Promise<Tensor | undefined> {
+    const count = promptRows.length
+    const range = (start: number, length: number): Tensor => this.#ints(Array.from({ length }, (_, i) => start + i))
+    const others = logitRows.length > 0 ? selectRows(logits, range(count, logitRows.length)) : undefined
+    const wanted = promptRows.map(({ target, sequence }) => ({ token: target, count: sequence.numPromptLogprobs! }))
+    const listed = await this.#logprobs(selectRows(logits, range(0, count)), wanted, others ? [others] : [])
+    for (const [i, { sequence }] of promptRows.entries()) sequence.promptLogprobs.push(listed[i]!)
+    return others
+  }
+
+  #batchOf({ ids, positions, sequences, slots, blockTables, width, adapters, ...layout }: StepLayout): ModelBatch {
+    const logitRows = [...layout.promptRows.map(({ row }) => row), ...layout.logitRows]
     return {
       ids: this.#ints(ids),
       positions: this.#ints(positions),
@@ -129,12 +166,11 @@ export class Runner {
   }
 
   /** Penalties and biases of all rows as one sparse list; undefined when no row has any. */
-  #adjustments(sequences: readonly Sequence[]): LogitAdjustments | undefined {
+  #adjustments(sequences: readonly Sequence[], changes: readonly LogitChanges[]): LogitAdjustments | undefined {
     const entries: { token: number; count: number; inPrompt: number; bias: number }[] = []
     const rowStarts = [0]
-    for (const sequence of sequences) {
-      const changes = changesOf(sequence)
-      for (const [token, { count, inPrompt, bias }] of changes) entries.push({ token, count, inPrompt, bias })
+    for (const { tokens } of changes) {
+      for (const [token, { count, inPrompt, bias }] of tokens) entries.push({ token, count, inPrompt, bias })
       rowStarts.push(entries.length)
     }
     if (entries.length === 0) return undefined
@@ -157,9 +193,9 @@ export class Runner {
     }
   }
 
-  /** Bans what the grammars of the sequences do not allow; other rows stay as they are. */
-  #mask(logits: Tensor, sequences: readonly Sequence[]): void {
-    const masks = sequences.map((sequence) => maskOf(sequence))
+  /** Bans all but what may be drawn; rows without a mask stay as they are. */
+  #mask(logits: Tensor, changes: readonly LogitChanges[]): void {
+    const masks = changes.map(({ mask }) => mask)
     const rows = masks.flatMap((mask, i) => (mask ? [i] : []))
     if (rows.length === 0) return
     const width = masks[rows[0]!]!.length
@@ -172,88 +208,31 @@ export class Runner {
     const { params, seeds, places } = samplingOf(sequences)
     return sample(
       logits,
-      this.#device.tensor(params, [sequences.length, 4], 'f32'),
+      this.#device.tensor(params, [sequences.length, 5], 'f32'),
       this.#device.tensor(seeds, [sequences.length, 2], 'u32'),
       this.#device.tensor(places, [sequences.length], 'u32'),
     )
   }
 
+  /** One entry per row of logits: of a token and of the `count` best ones. `alsoRun` is computed along with them. */
   async #logprobs(
-    raw: Tensor,
-    rows: readonly number[],
-    sequences: readonly Sequence[],
-    tokens: readonly number[],
-  ): Promise<Map<number, RawLogprobs>> {
-    const wanted = rows.map((i) => sequences[i]!.request.params.logprobs!)
-    const k = Math.min(Math.max(...wanted), this.#model.config.vocabSize)
-    const listed = logprobs(raw, this.#ints(rows.map((i) => tokens[i]!)), k)
-    await this.#device.run([listed.values, listed.ids, listed.ranks])
+    logits: Tensor,
+    wanted: readonly { readonly token: number; readonly count: number }[],
+    alsoRun: readonly Tensor[] = [],
+  ): Promise<RawLogprobs[]> {
+    const k = Math.min(Math.max(...wanted.map(({ count }) => count)), this.#model.config.vocabSize)
+    const listed = logprobs(logits, this.#ints(wanted.map(({ token }) => token)), k)
+    await this.#device.run([listed.values, listed.ids, listed.ranks, ...alsoRun])
     const [values, ids, ranks] = await Promise.all(
       [listed.values, listed.ids, listed.ranks].map((tensor) => this.#device.read(tensor)),
     )
-    return new Map(
-      rows.map((row, i) => {
-        const start = i * (k + 1)
-        const top = Array.from({ length: Math.min(wanted[i]!, k) }, (_, j) => ({
-          tokenId: ids![start + 1 + j]!,
-          logprob: values![start + 1 + j]!,
-        }))
-        return [row, { logprob: values![start]!, rank: ranks![i]!, top }]
-      }),
-    )
+    return wanted.map(({ count }, i) => {
+      const start = i * (k + 1)
+      const top = Array.from({ length: Math.min(count, k) }, (_, j) => ({
+        tokenId: ids![start + 1 + j]!,
+        logprob: values![start + 1 + j]!,
+      }))
+      return { logprob: values![start]!, rank: ranks![i]!, top }
+    })
   }
-}
-
-/** Whether the next token is drawn from the model's own logits, and nothing is told of them. */
-function isPlain(sequence: Sequence): boolean {
-  const { params } = sequence.request
-  if (
-    !sequence.canSample ||
-    maskOf(sequence) ||
-    params.logprobs != null ||
-    hasPenalties(params) ||
-    sequence.numGenerated < params.minTokens
-  )
-    return false
-  return Object.keys(params.logitBias).length === 0
-}
-
-function hasPenalties(params: Sequence['request']['params']): boolean {
-  return params.repetitionPenalty !== 1 || params.frequencyPenalty !== 0 || params.presencePenalty !== 0
-}
-
-/** What a request asks to change in its next logits, by token. */
-function changesOf(sequence: Sequence): Map<number, { count: number; inPrompt: number; bias: number }> {
-  const { params } = sequence.request
-  const changes = new Map<number, { count: number; inPrompt: number; bias: number }>()
-  if (hasPenalties(params))
-    for (const [token, { count, inPrompt }] of sequence.uses)
-      changes.set(token, { count, inPrompt: inPrompt ? 1 : 0, bias: 0 })
-  const addBias = (token: number, bias: number): void => {
-    const change = changes.get(token)
-    if (change) change.bias += bias
-    else changes.set(token, { count: 0, inPrompt: 0, bias })
-  }
-  for (const [token, bias] of Object.entries(params.logitBias)) addBias(Number(token), bias)
-  if (sequence.numGenerated < params.minTokens && !mustStop(sequence))
-    for (const token of sequence.stopIds) addBias(token, -Infinity)
-  return changes
-}
-
-function maskOf({ matcher }: Sequence): Uint32Array | undefined {
-  return matcher?.next?.state === 'masked' ? matcher.next.mask : undefined
-}
-
-/** True when its grammar leaves a sequence nothing but tokens that end it: then a ban would leave none at all. */
-function mustStop(sequence: Sequence): boolean {
-  const mask = maskOf(sequence)
-  return mask !== undefined && countBits(mask) === countBits(mask, sequence.stopIds)
-}
-
-/** How many bits are set, of all or of those of `ids`. */
-function countBits(mask: Uint32Array, ids?: ReadonlySet<number>): number {
-  let count = 0
-  if (ids) for (const id of ids) count += (mask[id >>> 5]! >>> (id & 31)) & 1
-  else for (let word of mask) for (; word !== 0; word &= word - 1) count++
-  return count
 }

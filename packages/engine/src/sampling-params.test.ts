@@ -41,6 +41,14 @@ describe('refuses, naming the parameter', () => {
     ['stopTokenIds', { stopTokenIds: [100] }],
     ['minTokens', { minTokens: 9, maxTokens: 8 }],
     ['repetitionPenalty', { repetitionPenalty: 0 }],
+    ['typicalP', { typicalP: 1.5 }],
+    ['allowedTokenIds', { allowedTokenIds: [] }],
+    ['allowedTokenIds', { allowedTokenIds: [100] }],
+    ['badWords', { badWords: [''] }],
+    ['badWordsTokenIds', { badWordsTokenIds: [[]] }],
+    ['badWordsTokenIds', { badWordsTokenIds: [5, [6, 100]] }],
+    ['promptLogprobs', { promptLogprobs: 21 }],
+    ['bestOf', { bestOf: 2, n: 3 }],
     ['beamWidth', { beamWidth: 4 }],
   ]
   test.each(rows)('%s in %o', (name, params) => {

@@ -28,11 +28,19 @@ export interface SamplingParams {
   readonly topK?: number | undefined
   /** Drops tokens less probable than this share of the best one. */
   readonly minP?: number | undefined
+  /** Keeps the tokens of most usual surprise, until they have this share of probability; 1 keeps all. */
+  readonly typicalP?: number | undefined
   readonly repetitionPenalty?: number | undefined
   readonly presencePenalty?: number | undefined
   readonly frequencyPenalty?: number | undefined
   /** Added to the logits of single tokens, by id, -100 to 100; -100 all but bans one. */
   readonly logitBias?: Readonly<Record<string, number>> | undefined
+  /** Nothing but these tokens is generated; the ends of text are not among them unless named. */
+  readonly allowedTokenIds?: readonly number[] | null | undefined
+  /** Texts that are not generated, neither as they are nor behind a space. */
+  readonly badWords?: string | readonly string[] | null | undefined
+  /** The same as tokens: one id, or several in a row, of which the last is banned where the others were generated. */
+  readonly badWordsTokenIds?: readonly (number | readonly number[])[] | null | undefined
   readonly stop?: string | readonly string[] | null | undefined
   readonly stopTokenIds?: readonly number[] | undefined
   /** Leaves the stop string in the text. */
@@ -42,8 +50,12 @@ export interface SamplingParams {
   readonly seed?: number | null | undefined
   /** Completions per prompt. */
   readonly n?: number | undefined
+  /** So many are generated for the `n` that are given back: those of the highest log-probability in all. */
+  readonly bestOf?: number | null | undefined
   /** Log-probabilities of the chosen token and of that many best ones; absent: none. */
   readonly logprobs?: number | null | undefined
+  /** The same of every token of the prompt but the first. The prompt is then computed, cached or not. */
+  readonly promptLogprobs?: number | null | undefined
   readonly skipSpecialTokens?: boolean | undefined
   /** Special tokens that stay in the text all the same, by id: those that mark reasoning and tool calls. */
   readonly keepSpecialTokens?: readonly number[] | undefined
@@ -59,6 +71,9 @@ const tagIds = z
   .min(1)
   .max(64)
 
+const tokenId = integer(0, 2 ** 31 - 1)
+const word = z.string().min(1).max(1000)
+
 const schema = z.strictObject({
   maxTokens: integer(1, 2 ** 31 - 1).nullish(),
   minTokens: integer(0, 2 ** 31 - 1).default(0),
@@ -66,6 +81,7 @@ const schema = z.strictObject({
   topP: z.number().min(0).max(1).default(1),
   topK: integer(-1, 2 ** 31 - 1).default(0),
   minP: z.number().min(0).max(1).default(0),
+  typicalP: z.number().min(0).max(1).default(1),
   repetitionPenalty: z.number().positive().max(100).default(1),
   presencePenalty: z.number().min(-2).max(2).default(0),
   frequencyPenalty: z.number().min(-2).max(2).default(0),
@@ -73,24 +89,30 @@ const schema = z.strictObject({
     .record(z.string().regex(/^\d{1,9}$/, 'must be a token id'), z.number().min(-100).max(100))
     .refine((bias) => Object.keys(bias).length <= 1024, 'has more than 1024 entries')
     .default({}),
+  allowedTokenIds: z.array(tokenId).min(1, 'leaves no token; name some, or leave it out').nullish(),
+  badWords: z
+    .union([word, z.array(word).max(1024)])
+    .nullish()
+    .transform((words) => (words == null ? [] : typeof words === 'string' ? [words] : words)),
+  badWordsTokenIds: z
+    .array(z.union([tokenId.transform((id) => [id]), z.array(tokenId).min(1).max(1000)]))
+    .max(1024)
+    .nullish()
+    .transform((words) => words ?? []),
   stop: z
-    .union([z.string().min(1).max(1000), z.array(z.string().min(1).max(1000)).max(64)])
+    .union([word, z.array(word).max(64)])
     .nullish()
     .transform((stop) => (stop == null ? [] : typeof stop === 'string' ? [stop] : stop)),
-  stopTokenIds: z
-    .array(integer(0, 2 ** 31 - 1))
-    .max(1024)
-    .default([]),
+  stopTokenIds: z.array(tokenId).max(1024).default([]),
   includeStopStrInOutput: z.boolean().default(false),
   ignoreEos: z.boolean().default(false),
   seed: integer(-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER).nullish(),
   n: integer(1, 128).default(1),
+  bestOf: integer(1, 128).nullish(),
   logprobs: integer(0, 20).nullish(),
+  promptLogprobs: integer(0, 20).nullish(),
   skipSpecialTokens: z.boolean().default(true),
-  keepSpecialTokens: z
-    .array(integer(0, 2 ** 31 - 1))
-    .max(64)
-    .default([]),
+  keepSpecialTokens: z.array(tokenId).max(64).default([]),
   structuredOutputs: z
     .strictObject({
       // what is in them is checked where it is understood
@@ -102,15 +124,7 @@ const schema = z.strictObject({
       structuralTag: z.unknown().optional(),
       toolCalls: z.unknown().optional(),
       disableAnyWhitespace: z.boolean().optional(),
-      after: z
-        .union([
-          z.string().min(1).max(1000),
-          z
-            .array(integer(0, 2 ** 31 - 1))
-            .min(1)
-            .max(64),
-        ])
-        .optional(),
+      after: z.union([word, z.array(tokenId).min(1).max(64)]).optional(),
     })
     .nullish(),
   thinking: z
@@ -151,21 +165,32 @@ export function resolveParams(params: SamplingParams, limits: ParamLimits): Reso
     throw new SlipwayError('request', `${name}: ${message}`, { param: name })
   }
   const { structuredOutputs, ...resolved } = parsed.data
-  const beyond = [
-    ...Object.keys(resolved.logitBias).map(Number),
-    ...resolved.stopTokenIds,
-    ...(resolved.thinking?.endIds ?? []),
-  ].find((id) => id >= limits.vocabSize)
-  if (beyond !== undefined)
-    throw new SlipwayError('request', `token id ${beyond} is outside the vocabulary of ${limits.vocabSize}`, {
-      param: beyond in resolved.logitBias ? 'logitBias' : 'stopTokenIds',
-    })
+  const { logitBias, stopTokenIds, allowedTokenIds, badWordsTokenIds } = resolved
+  const named = {
+    logitBias: Object.keys(logitBias).map(Number),
+    stopTokenIds,
+    allowedTokenIds: allowedTokenIds ?? [],
+    badWordsTokenIds: badWordsTokenIds.flat(),
+    thinking: resolved.thinking?.endIds ?? [],
+  }
+  for (const [param, ids] of Object.entries(named)) {
+    const beyond = ids.find((id) => id >= limits.vocabSize)
+    if (beyond !== undefined)
+      throw new SlipwayError('request', `token id ${beyond} is outside the vocabulary of ${limits.vocabSize}`, {
+        param,
+      })
+  }
   if (resolved.maxTokens != null && resolved.minTokens > resolved.maxTokens)
     throw new SlipwayError(
       'request',
       `minTokens ${resolved.minTokens} is above maxTokens ${resolved.maxTokens}; lower it`,
       { param: 'minTokens' },
     )
+  const { n, bestOf } = resolved
+  if (bestOf != null && bestOf < n)
+    throw new SlipwayError('request', `bestOf ${bestOf} is below n ${n}; raise it, or leave it out`, {
+      param: 'bestOf',
+    })
   // the schema has checked its form
   return {
     ...resolved,

@@ -107,9 +107,9 @@ export class Scheduler {
   #admit(sequence: Sequence, plan: StepPlan): 'admitted' | 'step is full' | 'no slot' | 'no blocks' | 'in the making' {
     if (!this.#victims(sequence, 0)) return 'no slot'
     const { tokens } = sequence
-    const matched = this.#pool.match(sequence)
-    if (this.#isInTheMaking(sequence, matched.length)) return 'in the making'
-    if (this.#tier?.isFetching(sequence, matched.length)) return 'in the making'
+    const matched = sequence.needsPromptRows ? [] : this.#pool.match(sequence)
+    if (!sequence.needsPromptRows && this.#isInTheMaking(sequence, matched.length)) return 'in the making'
+    if (!sequence.needsPromptRows && this.#tier?.isFetching(sequence, matched.length)) return 'in the making'
     const numCached = matched.length * this.#pool.blockSize
     const numReady = sequence.numReady - numCached
     if (numReady === 0) return 'in the making'

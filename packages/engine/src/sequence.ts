@@ -1,7 +1,9 @@
 import type { RemoteMatcher } from '@slipway/grammar'
+import type { SlipwayError } from '@slipway/tensor'
 import type { Adapter } from './adapters.ts'
 import type { BlockOwner } from './block-pool.ts'
 import type { FinishReason } from './outputs.ts'
+import type { RawLogprobs } from './runner.ts'
 import type { ResolvedParams } from './sampling-params.ts'
 import type { ResolvedScheduling } from './scheduling-options.ts'
 import { ThinkingTracker } from './thinking.ts'
@@ -23,6 +25,9 @@ export interface TokenUse {
   count: number
   readonly inPrompt: boolean
 }
+
+/** Rows of a prompt whose logits are wanted in one step: each takes the memory of a vocabulary. */
+const maxPromptRows = 64
 
 /** One completion being generated: its tokens, its blocks and how far its keys and values are computed. */
 export class Sequence implements BlockOwner {
@@ -49,6 +54,11 @@ export class Sequence implements BlockOwner {
   readonly adapter: Adapter | undefined
   readonly #thinking: ThinkingTracker | undefined
   readonly #endsText: (token: number) => boolean
+  /** Of the prompt's tokens from the second on, as far as they are computed, where they are asked for. */
+  readonly promptLogprobs: RawLogprobs[] = []
+  /** Why nothing more can be generated. */
+  fault: SlipwayError | undefined
+  #allowed: Uint32Array | undefined
   #uses: Map<number, TokenUse> | undefined
 
   /** `index` tells apart the completions of one request; `eosIds` end a sequence unless the request ignores them. */
@@ -91,14 +101,41 @@ export class Sequence implements BlockOwner {
     return this.tokens.length - this.numComputed
   }
 
+  /** How many best tokens to list with log-probabilities of each generated token; undefined: no log-probabilities. */
+  get numLogprobs(): number | undefined {
+    const { logprobs, bestOf, n } = this.request.params
+    return logprobs ?? ((bestOf ?? n) > n ? 0 : undefined)
+  }
+
+  /** The same of each token of the prompt; the completions of one request have it in common. */
+  get numPromptLogprobs(): number | undefined {
+    return this.index === 0 ? (this.request.params.promptLogprobs ?? undefined) : undefined
+  }
+
+  /** Rows of the prompt are still wanted, so that cached ones do not serve. */
+  get needsPromptRows(): boolean {
+    return this.numPromptLogprobs !== undefined && this.promptLogprobs.length < this.request.promptTokenIds.length - 1
+  }
+
+  /** A bit for each token of a vocabulary, set where the request allows it; undefined: it allows all. */
+  allowedMask(vocabSize: number): Uint32Array | undefined {
+    const ids = this.request.params.allowedTokenIds
+    if (!ids || this.#allowed) return this.#allowed
+    this.#allowed = new Uint32Array(Math.ceil(vocabSize / 32))
+    for (const id of ids) this.#allowed[id >>> 5]! |= 1 << (id & 31)
+    return this.#allowed
+  }
+
   /** Whether it is known what may come next, and something may. */
   get canSample(): boolean {
-    const { matcher } = this
+    const { matcher, fault } = this
+    if (fault) return false
     return !matcher || (matcher.next !== undefined && matcher.next.state !== 'complete')
   }
 
   /** Of the pending tokens those that can be run now: the last one is held where the mask that it needs is late. */
   get numReady(): number {
+    if (this.needsPromptRows) return Math.min(this.numPending, maxPromptRows)
     return this.matcher?.isLate ? this.numPending - 1 : this.numPending
   }
 

@@ -14,6 +14,8 @@ export interface StepLayout {
   readonly logitRows: readonly number[]
   /** Place of each row's adapter, -1 without; undefined when no row has one. */
   readonly adapters: readonly number[] | undefined
+  /** Rows of prompts whose log-probabilities are wanted: those of `target` for the sequence. */
+  readonly promptRows: readonly { readonly row: number; readonly target: number; readonly sequence: Sequence }[]
 }
 
 export function layOut(chunks: readonly Chunk[], blockSize: number): StepLayout {
@@ -23,10 +25,12 @@ export function layOut(chunks: readonly Chunk[], blockSize: number): StepLayout 
   const slots: number[] = []
   const logitRows: number[] = []
   const adapters: number[] = []
+  const promptRows: StepLayout['promptRows'][number][] = []
   const width = Math.max(...chunks.map(({ sequence }) => sequence.blocks.length))
   const blockTables = new Int32Array(chunks.length * width)
   for (const [s, { sequence, numTokens }] of chunks.entries()) {
-    const { tokens, blocks, numComputed } = sequence
+    const { tokens, blocks, numComputed, needsPromptRows, promptLogprobs } = sequence
+    const numPromptRows = sequence.request.promptTokenIds.length - 1
     blockTables.set(blocks, s * width)
     for (let p = numComputed; p < numComputed + numTokens; p++) {
       ids.push(tokens[p]!)
@@ -34,14 +38,17 @@ export function layOut(chunks: readonly Chunk[], blockSize: number): StepLayout 
       sequences.push(s)
       adapters.push(sequence.adapter?.place ?? -1)
       slots.push(blocks[Math.floor(p / blockSize)]! * blockSize + (p % blockSize))
+      // after a preemption some are known
+      if (needsPromptRows && p >= promptLogprobs.length && p < numPromptRows)
+        promptRows.push({ row: ids.length - 1, target: tokens[p + 1]!, sequence })
     }
     if (numTokens === sequence.numPending) logitRows.push(ids.length - 1)
   }
   const withAdapters = adapters.some((place) => place >= 0) ? adapters : undefined
-  return { ids, positions, sequences, slots, blockTables, width, logitRows, adapters: withAdapters }
+  return { ids, positions, sequences, slots, blockTables, width, logitRows, promptRows, adapters: withAdapters }
 }
 
-/** Inputs of the op sample as numbers: parameters [L, 4], seeds [L, 2], places [L]. */
+/** Inputs of the op sample as numbers: parameters [L, 5], seeds [L, 2], places [L]. */
 export interface SamplingLayout {
   readonly params: readonly number[]
   readonly seeds: readonly number[]
@@ -55,6 +62,7 @@ export function samplingOf(sequences: readonly Sequence[]): SamplingLayout {
       Math.max(0, params.topK),
       params.topP,
       params.minP,
+      params.typicalP,
     ]),
     seeds: sequences.flatMap((s) => seedWords(s.request.params.seed, s.index)),
     // the place in the text, so that a draw does not depend on how the sequence got there

@@ -24,13 +24,14 @@ double weightOf(const Candidate& c) {
 // A sum of weights in the order in which they come; neighbours of one block are added up first.
 class BlockSum {
  public:
-  double add(const Candidate& c) {
-    if (c.id / kBlock != block_) {
+  double add(const Candidate& c) { return add(c.id, weightOf(c)); }
+  double add(int64_t id, double weight) {
+    if (id / kBlock != block_) {
       before_ += part_;
       part_ = 0;
-      block_ = c.id / kBlock;
+      block_ = id / kBlock;
     }
-    part_ += weightOf(c);
+    part_ += weight;
     return total();
   }
   double total() const { return before_ + part_; }
@@ -55,7 +56,7 @@ class BestFirst {
     return &list_[taken_++];
   }
   int64_t taken() const { return taken_; }
-  const Candidate* list() const { return list_; }
+  Candidate* list() const { return list_; }
 
  private:
   bool fillNextBand() {
@@ -114,6 +115,61 @@ int64_t drawFromRow(const Row& row, double total, double draw) {
   return last;
 }
 
+// Cuts a list of candidates to those nearest to the mean exponent, nearest first, until their share reaches typicalP;
+// returns how many are left. A list is sorted in growing chunks, as far as needed.
+int64_t keepTypical(const Row& row, Candidate* list, int64_t count) {
+  auto exponentOf = [&](int64_t id) { return ((double)row.logits[id] - row.highest) / row.limits.temperature; };
+  int64_t possible = 0;
+  for (int64_t i = 0; i < count; i++)
+    if (weightOf(list[i]) > 0) list[possible++] = list[i];
+  if (possible == 0) return count;
+  BlockSum total, exponents;
+  for (int64_t i = 0; i < possible; i++) {
+    total.add(list[i]);
+    exponents.add(list[i].id, weightOf(list[i]) * exponentOf(list[i].id));
+  }
+  double mean = exponents.total() / total.total(), target = row.limits.typicalP * total.total();
+  // distances are not negative either, and stand where the weights were until these are needed again
+  for (int64_t i = 0; i < possible; i++) {
+    double distance = fabs(exponentOf(list[i].id) - mean);
+    memcpy(&list[i].weight, &distance, 8);
+  }
+  auto nearer = [](const Candidate& a, const Candidate& b) {
+    return a.weight != b.weight ? a.weight < b.weight : a.id < b.id;
+  };
+  BlockSum share;
+  int64_t sorted = 0;
+  for (int64_t i = 0, chunk = 64; i < possible; i++) {
+    if (i == sorted) {
+      sorted = std::min(possible, sorted + chunk);
+      chunk *= 4;
+      if (sorted < possible) std::nth_element(list + i, list + sorted, list + possible, nearer);
+      std::sort(list + i, list + sorted, nearer);
+    }
+    double weight = row.weightOf(row.logits[list[i].id]);
+    memcpy(&list[i].weight, &weight, 8);
+    if (share.add(list[i]) >= target) return i + 1;
+  }
+  return possible;
+}
+
+// Draws among the first `count` of a list.
+int64_t drawLimited(const Row& row, Candidate* list, int64_t count, double draw) {
+  return drawFromList(list, row.limits.typicalP < 1 ? keepTypical(row, list, count) : count, draw);
+}
+
+// Every token of minP and more, in the order of ids.
+int64_t listRow(const Row& row, double floor, Candidate* list) {
+  int64_t count = 0;
+  forEachAbove(row, lowestLogit(row, floor), [&](int64_t id) {
+    double weight = row.weightOf(row.logits[id]);
+    if (!(weight >= floor)) return;
+    list[count].id = id;
+    memcpy(&list[count++].weight, &weight, 8);
+  });
+  return count;
+}
+
 // `list` holds one element per token.
 int64_t sampleRow(const Row& row, double draw, Candidate* list) {
   const Limits& limits = row.limits;
@@ -128,13 +184,14 @@ int64_t sampleRow(const Row& row, double draw, Candidate* list) {
 
   double floor = limits.minP > 0 ? limits.minP : 0;
   if (!(limits.topK > 0 && limits.topK < (double)kept)) {
+    if (!(limits.topP < 1) && limits.typicalP < 1) return drawLimited(row, list, listRow(row, floor, list), draw);
     if (!(limits.topP < 1)) return drawFromRow(row, total, draw);
     BestFirst best(row, 0x1p-6, floor, list);
     double target = limits.topP * total;
     BlockSum share;
     while (const Candidate* c = best.next())
       if (share.add(*c) >= target) break;
-    return drawFromList(best.list(), best.taken(), draw);
+    return drawLimited(row, best.list(), best.taken(), draw);
   }
   int64_t size = limits.topK < 1 ? 1 : (int64_t)limits.topK;
   float bound = boundOfBest(row, size, (float*)list);
@@ -148,7 +205,7 @@ int64_t sampleRow(const Row& row, double draw, Candidate* list) {
   BlockSum share;
   for (int64_t i = 0; limits.topP < 1 && i < size; i++)
     if (share.add(best.list()[i]) >= target) size = i + 1;
-  return drawFromList(best.list(), size, draw);
+  return drawLimited(row, best.list(), size, draw);
 }
 
 }  // namespace
@@ -178,7 +235,7 @@ void sample(const Step& step, Context& context) {
   if (logits.cols < 1) return context.fail(Code::kMalformed);
   auto limitsOf = [&](int64_t row) {
     const float* params = rowOf<const float>(t[1], row);
-    return Limits{params[0], params[1], params[2], params[3]};
+    return Limits{params[0], params[1], params[2], params[3], params[4]};
   };
   forEachRow(logits, context, limitsOf, [&](int64_t index, const Row& row) {
     int64_t token = 0;

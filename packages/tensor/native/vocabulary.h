@@ -36,7 +36,7 @@ SLIPWAY_INLINE float highestOf(const float* x, int64_t count) {
 }
 
 struct Limits {
-  double temperature, topK, topP, minP;
+  double temperature, topK, topP, minP, typicalP = 1;
 
   bool isGreedy() const { return temperature == 0; }
   // A plain top k needs no weight but those that it keeps.

@@ -12,7 +12,9 @@ export const tinyModel: string = fileURLToPath(new URL('../../../models/fixtures
 export interface Answer {
   tokenIds: number[]
   logprobs: RawLogprobs[]
+  promptLogprobs?: readonly RawLogprobs[]
   finishReason: string | undefined
+  error?: string
 }
 
 /** An engine in this thread, step by step in the test's hands. */
@@ -45,12 +47,14 @@ export class Answers {
   readonly all = new Map<string, Answer>()
 
   take(outputs: readonly StepOutput[]): void {
-    for (const { requestId, index, tokenIds, logprobs, finish } of outputs) {
+    for (const { requestId, index, tokenIds, logprobs, promptLogprobs, finish, error } of outputs) {
       const key = `${requestId}/${index}`
       const answer = this.all.get(key) ?? { tokenIds: [], logprobs: [], finishReason: undefined }
       if (answer.finishReason) throw new Error(`${key} goes on after its end`)
       answer.tokenIds.push(...tokenIds)
       answer.logprobs.push(...(logprobs ?? []))
+      if (promptLogprobs) answer.promptLogprobs = promptLogprobs
+      if (error) answer.error = error.message
       answer.finishReason = finish?.reason
       this.all.set(key, answer)
     }

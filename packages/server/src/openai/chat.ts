@@ -10,7 +10,7 @@ import { chatSchema, type ChatRequest } from './chat-schema.ts'
 import { apiUsage, newEnvelope, type ApiUsage, type Envelope } from './envelope.ts'
 import { inApiTerms, samplingParams, schedulingOptions } from './fields.ts'
 import { apiFinishReason, Generations } from './generations.ts'
-import { chatLogprobs, type ChatLogprobs } from './logprobs.ts'
+import { apiPromptLogprobs, chatLogprobs, type ApiPromptLogprobs, type ChatLogprobs } from './logprobs.ts'
 import { toTemplateMessage } from './messages.ts'
 import { parseRequest } from './parse.ts'
 import { requireFits } from './prompt-limit.ts'
@@ -37,6 +37,8 @@ export interface ChatCompletion extends Envelope {
     readonly finish_reason: ChatFinishReason
   }[]
   readonly usage: ApiUsage
+  /** Only when asked for. */
+  readonly prompt_logprobs?: ApiPromptLogprobs
 }
 
 export interface ChatCompletionChunk extends Envelope {
@@ -97,6 +99,7 @@ export async function postChatCompletions(c: Context<ServerEnv>, context: Server
     ...envelope,
     choices: output!.outputs.map((choice) => chatChoice(choice, answers[choice.index]!)),
     usage: apiUsage(generations.usage, reasoningTokens(answers)),
+    ...(output!.promptLogprobs && { prompt_logprobs: apiPromptLogprobs(output!.promptLogprobs) }),
   } satisfies ChatCompletion)
 }
 
@@ -203,7 +206,7 @@ async function* chatChunks(
     yield { ...base, choices: [{ index, delta, logprobs: null, finish_reason: null }] }
   }
   for await (const event of generations.events()) {
-    if (event.type === 'usage') continue
+    if (event.type === 'usage' || event.type === 'prompt') continue
     const { index } = event
     const answer = answers[index]!
     const isEnd = event.type === 'finish'

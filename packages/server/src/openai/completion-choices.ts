@@ -1,8 +1,13 @@
 import type { Tokenizer } from '@slipway/checkpoint'
-import type { ChosenLogprob, CompletionOutput } from '@slipway/engine'
+import type { ChosenLogprob, CompletionOutput, PromptLogprobs, RequestOutput } from '@slipway/engine'
 import type { CompletionRequest } from './completion-schema.ts'
 import { apiFinishReason } from './generations.ts'
-import { CompletionLogprobsWriter, type CompletionLogprobs } from './logprobs.ts'
+import {
+  apiPromptLogprobs,
+  CompletionLogprobsWriter,
+  type ApiPromptLogprobs,
+  type CompletionLogprobs,
+} from './logprobs.ts'
 
 export interface CompletionChoice<Reason> {
   /** Place of the prompt times `n`, plus the place among its completions. */
@@ -10,6 +15,8 @@ export interface CompletionChoice<Reason> {
   readonly text: string
   readonly logprobs: CompletionLogprobs | null
   readonly finish_reason: Reason
+  /** Only when asked for. */
+  readonly prompt_logprobs?: ApiPromptLogprobs
 }
 
 /** Forms the choices of one request as it wants them. */
@@ -27,13 +34,21 @@ export class CompletionChoices {
   choice(
     prompt: number,
     { index, text, logprobs, finishReason }: CompletionOutput,
+    { promptTokenIds, promptLogprobs }: RequestOutput,
   ): CompletionChoice<'stop' | 'length'> {
     const place = this.place(prompt, index)
+    const { echo, max_tokens, prompt_logprobs } = this.#request
+    // the engine generates at least one token; who wants none does not see it
+    const isEchoOnly = max_tokens === 0
+    const isWithPrompt = echo && logprobs && promptLogprobs
+    const before = isWithPrompt ? this.promptLogprobs(place, promptTokenIds, promptLogprobs) : undefined
+    const after = logprobs && !isEchoOnly ? this.logprobs(place, logprobs) : undefined
     return {
       index: place,
-      text: this.echo(prompt) + text,
-      logprobs: logprobs ? this.logprobs(place, logprobs) : null,
-      finish_reason: apiFinishReason(finishReason),
+      text: this.echo(prompt) + (isEchoOnly ? '' : text),
+      logprobs: before && after ? joined(before, after) : (before ?? after ?? null),
+      finish_reason: isEchoOnly ? 'length' : apiFinishReason(finishReason),
+      ...(prompt_logprobs !== undefined && promptLogprobs && { prompt_logprobs: apiPromptLogprobs(promptLogprobs) }),
     }
   }
 
@@ -56,13 +71,27 @@ export class CompletionChoices {
 
   /** The next piece of the log-probabilities of a choice. */
   logprobs(place: number, entries: readonly ChosenLogprob[]): CompletionLogprobs {
-    const writer = this.#writers.get(place) ?? this.#newWriter()
-    this.#writers.set(place, writer)
-    return writer.write(entries)
+    return this.#writer(place).write(entries)
   }
 
-  #newWriter(): CompletionLogprobsWriter {
+  /** Those of an echoed prompt, which come first. */
+  promptLogprobs(place: number, ids: readonly number[], entries: PromptLogprobs): CompletionLogprobs {
+    return this.#writer(place).writePrompt(ids, entries)
+  }
+
+  #writer(place: number): CompletionLogprobsWriter {
     const skipSpecialTokens = this.#request.skip_special_tokens ?? true
-    return new CompletionLogprobsWriter(this.#tokenizer, { skipSpecialTokens })
+    const writer = this.#writers.get(place) ?? new CompletionLogprobsWriter(this.#tokenizer, { skipSpecialTokens })
+    this.#writers.set(place, writer)
+    return writer
+  }
+}
+
+function joined(a: CompletionLogprobs, b: CompletionLogprobs): CompletionLogprobs {
+  return {
+    tokens: [...a.tokens, ...b.tokens],
+    token_logprobs: [...a.token_logprobs, ...b.token_logprobs],
+    top_logprobs: [...a.top_logprobs, ...b.top_logprobs],
+    text_offset: [...a.text_offset, ...b.text_offset],
   }
 }

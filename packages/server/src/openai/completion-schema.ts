@@ -12,7 +12,7 @@ export const completionSchema = z
   .strictObject({
     model: z.string(),
     prompt: promptsSchema,
-    max_tokens: z.int().min(1).optional(),
+    max_tokens: z.int().min(0).optional(),
     logprobs: z.int().min(0).max(20).optional(),
     echo: z.boolean().default(false),
     best_of: z.int().min(1).optional(),
@@ -25,14 +25,16 @@ export const completionSchema = z
   })
   .superRefine((body, context) => {
     checkStreamOptions(body, context)
-    const { n = 1, best_of = n, echo, logprobs, prompt } = body
-    const refuse = (name: string, message: string): void =>
-      context.addIssue({ code: 'custom', path: [name], message, params: { code: 'unsupported_parameter' } })
-    if (best_of !== n) refuse('best_of', `must equal n, which is ${n}: all completions are given back`)
-    if (echo && logprobs !== undefined)
-      refuse('logprobs', 'log-probabilities of the prompt are not supported; remove echo')
-    if (prompt.length * n > maxChoices)
-      context.addIssue({ code: 'custom', path: ['prompt'], message: `asks for more than ${maxChoices} completions` })
+    const { n = 1, best_of = n, echo, logprobs, prompt_logprobs, prompt, stream, max_tokens } = body
+    const refuse = (name: string, message: string): void => context.addIssue({ code: 'custom', path: [name], message })
+    if (stream && best_of !== n) refuse('best_of', 'which are best shows at the end; remove stream')
+    if (echo && stream && logprobs !== undefined && n > 1)
+      refuse('echo', 'with logprobs in a stream needs n 1; remove one of them')
+    if (echo && logprobs !== undefined && prompt_logprobs !== undefined && logprobs !== prompt_logprobs)
+      refuse('prompt_logprobs', 'echo gives as many as logprobs says; give one of them')
+    if (max_tokens === 0 && (!echo || stream)) refuse('max_tokens', 'may be 0 only with echo, and not in a stream')
+    if (prompt.length * Math.max(n, best_of) > maxChoices)
+      refuse('prompt', `asks for more than ${maxChoices} completions`)
   })
 
 export type CompletionRequest = z.output<typeof completionSchema>

@@ -43,8 +43,10 @@ export async function postCompletions(c: Context<ServerEnv>, context: ServerCont
     params: {
       ...samplingParams(request),
       ...structured,
-      maxTokens: request.max_tokens ?? defaultMaxTokens,
+      maxTokens: Math.max(1, request.max_tokens ?? defaultMaxTokens),
       logprobs: request.logprobs,
+      bestOf: request.best_of,
+      promptLogprobs: request.prompt_logprobs ?? (request.echo ? request.logprobs : undefined),
     },
     askedMaxTokens: request.max_tokens,
     names: { prompt: 'prompt', maxTokens: 'max_tokens' },
@@ -63,23 +65,33 @@ export async function postCompletions(c: Context<ServerEnv>, context: ServerCont
   return c.json({
     object: 'text_completion',
     ...envelope,
-    choices: results.flatMap(({ outputs }, prompt) => outputs.map((output) => choices.choice(prompt, output))),
-    usage: apiUsage(generations.usage),
+    choices: results.flatMap((result, prompt) =>
+      result.outputs.map((output) => choices.choice(prompt, output, result)),
+    ),
+    usage: apiUsage({ ...generations.usage, ...(request.max_tokens === 0 && { completionTokens: 0 }) }),
   } satisfies Completion)
 }
 
 async function* completionChunks(
   generations: Generations,
   envelope: Envelope,
-  { stream_options, echo }: CompletionRequest,
+  { stream_options, echo, logprobs: numLogprobs }: CompletionRequest,
   form: CompletionChoices,
 ): AsyncGenerator<CompletionChunk> {
   const withUsage = stream_options?.include_usage === true
   const base = { object: 'text_completion', ...envelope, ...(withUsage && { usage: null }) } as const
   const plain = { logprobs: null, finish_reason: null }
-  if (echo) for (const [index, text] of form.echoes().entries()) yield { ...base, choices: [{ index, text, ...plain }] }
+  const withLogprobs = numLogprobs !== undefined
+  if (echo && !withLogprobs)
+    for (const [index, text] of form.echoes().entries()) yield { ...base, choices: [{ index, text, ...plain }] }
   for await (const event of generations.events()) {
     if (event.type === 'usage') continue
+    if (event.type === 'prompt') {
+      const index = form.place(event.prompt, 0)
+      const logprobs = form.promptLogprobs(index, generations.promptTokenIds(event.prompt), event.logprobs)
+      yield { ...base, choices: [{ index, text: form.echo(event.prompt), logprobs, finish_reason: null }] }
+      continue
+    }
     const index = form.place(event.prompt, event.index)
     if (event.type === 'finish') {
       yield {

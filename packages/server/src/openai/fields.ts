@@ -8,10 +8,19 @@ export const samplingFields = {
   top_p: z.number().optional(),
   top_k: z.int().optional(),
   min_p: z.number().optional(),
+  typical_p: z.number().optional(),
   repetition_penalty: z.number().optional(),
   presence_penalty: z.number().optional(),
   frequency_penalty: z.number().optional(),
   logit_bias: z.record(z.string().regex(/^\d{1,9}$/, 'must be a token id'), z.number()).optional(),
+  allowed_token_ids: arrayOf(z.int()).optional(),
+  bad_words: z
+    .union([z.string(), arrayOf(z.string())], { error: 'must be a string or an array of strings' })
+    .optional(),
+  bad_words_token_ids: arrayOf(
+    z.union([z.int(), arrayOf(z.int())], { error: 'must be a token id or a list of them' }),
+  ).optional(),
+  prompt_logprobs: z.int().optional(),
   stop: z.union([z.string(), arrayOf(z.string())], { error: 'must be a string or an array of strings' }).optional(),
   stop_token_ids: arrayOf(z.int()).optional(),
   include_stop_str_in_output: z.boolean().optional(),
@@ -43,10 +52,15 @@ const engineNames = {
   top_p: 'topP',
   top_k: 'topK',
   min_p: 'minP',
+  typical_p: 'typicalP',
   repetition_penalty: 'repetitionPenalty',
   presence_penalty: 'presencePenalty',
   frequency_penalty: 'frequencyPenalty',
   logit_bias: 'logitBias',
+  allowed_token_ids: 'allowedTokenIds',
+  bad_words: 'badWords',
+  bad_words_token_ids: 'badWordsTokenIds',
+  prompt_logprobs: 'promptLogprobs',
   stop: 'stop',
   stop_token_ids: 'stopTokenIds',
   include_stop_str_in_output: 'includeStopStrInOutput',
@@ -67,6 +81,7 @@ export function samplingParams(body: Readonly<Partial<Record<keyof typeof sampli
 /** Names of the engine that stand for no parameter of sampling. */
 const otherNames = [
   ['cacheSalt', 'cache_salt'],
+  ['bestOf', 'best_of'],
   ['toolChoice', 'tool_choice'],
   ['parallelToolCalls', 'parallel_tool_calls'],
   ['enableThinking', 'enable_thinking'],
@@ -95,11 +110,13 @@ export const streamFields = {
     .optional(),
 }
 
-/** Adds the fault that `stream_options` without `stream` is, as at OpenAI. */
+/** Adds the faults that `stream_options` without `stream` is, as at OpenAI, and `prompt_logprobs` with it, as in vLLM. */
 export function checkStreamOptions(
-  body: { readonly stream: boolean; readonly stream_options?: unknown },
+  body: { readonly stream: boolean; readonly stream_options?: unknown; readonly prompt_logprobs?: unknown },
   context: z.RefinementCtx,
 ): void {
+  if (body.stream && body.prompt_logprobs !== undefined)
+    context.addIssue({ code: 'custom', path: ['prompt_logprobs'], message: 'is not streamed; remove stream' })
   if (body.stream_options !== undefined && !body.stream)
     context.addIssue({ code: 'custom', path: ['stream_options'], message: 'needs "stream": true' })
 }

@@ -35,10 +35,12 @@ export type PromptEvent = GenerationEvent & { readonly prompt: number }
 export class Generations {
   readonly #streams: readonly GenerationStream[]
   readonly #open: ServerContext['open']
+  readonly #names: Submission['names']
 
-  private constructor(streams: readonly GenerationStream[], open: ServerContext['open']) {
+  private constructor(streams: readonly GenerationStream[], open: ServerContext['open'], names: Submission['names']) {
     this.#streams = streams
     this.#open = open
+    this.#names = names
     open.add(this)
   }
 
@@ -59,7 +61,7 @@ export class Generations {
       for (const stream of streams) stream.abort()
       throw withApiNames(error, names)
     }
-    return new Generations(streams, open)
+    return new Generations(streams, open, names)
   }
 
   get usage(): Usage {
@@ -69,6 +71,10 @@ export class Generations {
       completionTokens: sum('completionTokens'),
       cachedTokens: sum('cachedTokens'),
     }
+  }
+
+  promptTokenIds(prompt: number): readonly number[] {
+    return this.#streams[prompt]!.promptTokenIds
   }
 
   /** Ends what still runs; its readers see an `abort`. */
@@ -85,6 +91,8 @@ export class Generations {
   async results(): Promise<RequestOutput[]> {
     try {
       return await Promise.all(this.#streams.map((stream) => stream.result()))
+    } catch (error) {
+      throw withApiNames(error, this.#names)
     } finally {
       this.release()
     }
@@ -113,7 +121,7 @@ export class Generations {
         else if (next) {
           yield { ...next.result.value, prompt: next.prompt }
           ask(next.prompt)
-        } else if (error !== undefined) throw error
+        } else if (error !== undefined) throw withApiNames(error, this.#names)
         else await new Promise<void>((resolve) => (wake = resolve))
       }
     } finally {

@@ -1,5 +1,5 @@
 import { IncrementalDetokenizer, type Tokenizer } from '@slipway/checkpoint'
-import type { ChosenLogprob, TokenLogprob } from '@slipway/engine'
+import type { ChosenLogprob, PromptLogprobs, TokenLogprob } from '@slipway/engine'
 
 interface TokenEntry {
   readonly token: string
@@ -17,8 +17,9 @@ export interface ChatLogprobs {
 /** `logprobs` of a plain completion. */
 export interface CompletionLogprobs {
   readonly tokens: string[]
-  readonly token_logprobs: number[]
-  readonly top_logprobs: Record<string, number>[]
+  /** Null for the first token of a prompt, which nothing comes before. */
+  readonly token_logprobs: (number | null)[]
+  readonly top_logprobs: (Record<string, number> | null)[]
   /** Where each token begins in the text given back, in characters (code points). */
   readonly text_offset: number[]
 }
@@ -32,25 +33,62 @@ function tokenEntry({ token, logprob }: TokenLogprob): TokenEntry {
   return { token, logprob, bytes: token.includes('\ufffd') ? null : [...Buffer.from(token)] }
 }
 
+/** `prompt_logprobs` as vLLM gives them: by token id, the prompt's own and the best. */
+export type ApiPromptLogprobs = (Record<
+  string,
+  { readonly logprob: number; readonly rank: number; readonly decoded_token: string }
+> | null)[]
+
+export function apiPromptLogprobs(entries: PromptLogprobs): ApiPromptLogprobs {
+  return entries.map((entry) => {
+    if (!entry) return null
+    const top = entry.top.map((other, i) => ({ ...other, rank: i + 1 }))
+    return Object.fromEntries(
+      [...top, entry].map(({ tokenId, logprob, rank, token }) => [tokenId, { logprob, rank, decoded_token: token }]),
+    )
+  })
+}
+
 /** Makes the `logprobs` of one completion, piece by piece. */
 export class CompletionLogprobsWriter {
+  readonly #tokenizer: Tokenizer
   readonly #detokenizer: IncrementalDetokenizer
   #offset = 0
 
   constructor(tokenizer: Tokenizer, { skipSpecialTokens }: { readonly skipSpecialTokens: boolean }) {
+    this.#tokenizer = tokenizer
     this.#detokenizer = new IncrementalDetokenizer(tokenizer, { skipSpecialTokens })
   }
 
   write(entries: readonly ChosenLogprob[]): CompletionLogprobs {
-    const logprobs: CompletionLogprobs = { tokens: [], token_logprobs: [], top_logprobs: [], text_offset: [] }
-    for (const { tokenId, token, logprob, top } of entries) {
-      logprobs.tokens.push(token)
-      logprobs.token_logprobs.push(logprob)
-      logprobs.top_logprobs.push(byToken([...top, { tokenId, token, logprob }]))
-      logprobs.text_offset.push(this.#offset)
+    const tops = entries.map((entry) => byToken([...entry.top, entry]))
+    return this.#write(entries, tops)
+  }
+
+  /** The log-probabilities of the prompt `ids`, before anything else is written. */
+  writePrompt(ids: readonly number[], entries: PromptLogprobs): CompletionLogprobs {
+    const textOf = (id: number): string => this.#tokenizer.decode([id], { skipSpecialTokens: false })
+    return this.#write(
+      entries.map((entry, i) => entry ?? { tokenId: ids[i]!, token: textOf(ids[i]!), logprob: null }),
+      entries.map((entry) => entry && byToken([...entry.top, entry])),
+    )
+  }
+
+  #write(
+    entries: readonly { readonly tokenId: number; readonly token: string; readonly logprob: number | null }[],
+    top_logprobs: (Record<string, number> | null)[],
+  ): CompletionLogprobs {
+    const text_offset = entries.map(({ tokenId }) => {
+      const offset = this.#offset
       this.#offset += Array.from(this.#detokenizer.push(tokenId)).length
+      return offset
+    })
+    return {
+      tokens: entries.map(({ token }) => token),
+      token_logprobs: entries.map(({ logprob }) => logprob),
+      top_logprobs,
+      text_offset,
     }
-    return logprobs
   }
 }
 

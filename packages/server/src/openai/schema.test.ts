@@ -32,7 +32,10 @@ describe('against the types of the official client', () => {
   test('answers have the types that the client declares', () => {
     expectTypeOf<ChatCompletion>().toExtend<OpenAI.ChatCompletion>()
     expectTypeOf<ChatCompletionChunk>().toExtend<OpenAI.ChatCompletionChunk>()
-    expectTypeOf<Completion>().toExtend<OpenAI.Completion>()
+    // the first token of an echoed prompt has no log-probability, which the client's type leaves out
+    expectTypeOf<Omit<Completion, 'choices'>>().toExtend<Omit<OpenAI.Completion, 'choices'>>()
+    type Choice<T extends { choices: unknown[] }> = Omit<T['choices'][number], 'logprobs'>
+    expectTypeOf<Choice<Completion>>().toExtend<Choice<OpenAI.Completion>>()
     // a chunk's reason is null until the end, which the client's type leaves out
     expectTypeOf<Omit<CompletionChunk, 'choices' | 'usage'>>().toExtend<Omit<OpenAI.Completion, 'choices' | 'usage'>>()
   })
@@ -189,8 +192,12 @@ describe('completions', () => {
     [{ prompt: ['a', 1] }, 'prompt[1]', 'must be a text or token ids'],
     [{ prompt: Array.from({ length: 600 }, () => 'a'), n: 2 }, 'prompt', 'more than 1024 completions'],
     [{ suffix: 'x' }, 'suffix', 'filling in'],
-    [{ best_of: 3 }, 'best_of', 'must equal n'],
-    [{ echo: true, logprobs: 1 }, 'logprobs', 'log-probabilities of the prompt'],
+    [{ best_of: 3, stream: true }, 'best_of', 'remove stream'],
+    [{ prompt_logprobs: 1, stream: true }, 'prompt_logprobs', 'remove stream'],
+    [{ echo: true, logprobs: 1, stream: true, n: 2 }, 'echo', 'needs n 1'],
+    [{ echo: true, logprobs: 1, prompt_logprobs: 2 }, 'prompt_logprobs', 'give one of them'],
+    [{ max_tokens: 0 }, 'max_tokens', 'only with echo'],
+    [{ bad_words_token_ids: ['x'] }, 'bad_words_token_ids[0]', 'must be a token id'],
     [{ logprobs: true }, 'logprobs', 'expected number'],
     [{ messages: [] }, 'messages', 'no such parameter'],
   ])('refuses %j', (extra, param, message) => {

@@ -3,7 +3,7 @@ import { referenceDevice } from '../devices/reference.ts'
 import { cpuFor, hostTensor, place, runCase, testableIsas } from '../test-harness.ts'
 import { uniform } from './exact-math.ts'
 import { CaseRandom } from './random.ts'
-import { adjustLogits, argmax, candidatesOf, drawFrom, logprobs, sample, sampleOp } from './sample.ts'
+import { adjustLogits, argmax, drawFrom, limited, logprobs, sample, sampleOp } from './sample.ts'
 
 const logits = Float64Array.from([2, 1, 0, 0, -1, -3])
 
@@ -11,7 +11,7 @@ const logits = Float64Array.from([2, 1, 0, 0, -1, -3])
 function sharesOf(temperature: number, topK: number, topP: number, minP: number, draws: number): number[] {
   const counts = logits.map(() => 0)
   for (let i = 0; i < draws; i++)
-    counts[drawFrom(candidatesOf(logits, temperature, topK, topP, minP), uniform([i, 7], i % 13))]!++
+    counts[drawFrom(limited(logits, temperature, [topK, topP, minP, 1]), uniform([i, 7], i % 13))]!++
   return [...counts]
 }
 
@@ -53,13 +53,20 @@ describe.skipIf(testableIsas().length === 0)('large vocabularies, equal tokens o
   const seeds = random.integers([rows, 2], 2 ** 32, 'u32')
   const positions = random.integers([rows], 5000, 'u32')
   const spreads = { flat: 0.3, usual: 3, sharp: 40 }
-  const params = { topP: [0.8, 0, 0.9, 0], topK: [1.2, 5000, 1, 0], both: [1, 700, 0.99, 1e-4], plain: [1, 0, 1, 0] }
+  const params = {
+    topP: [0.8, 0, 0.9, 0, 1],
+    topK: [1.2, 5000, 1, 0, 1],
+    both: [1, 700, 0.99, 1e-4, 1],
+    plain: [1, 0, 1, 0, 1],
+    typical: [1, 0, 1, 0, 0.7],
+    'typical of the best': [0.9, 3000, 0.97, 0, 0.4],
+  }
   for (const [spread, scale] of Object.entries(spreads))
     for (const [name, values] of Object.entries(params))
       it(`${spread} logits, ${name}`, async () => {
         const inputs = [
           random.normal([rows, vocabulary], 'f32', scale),
-          hostTensor(Array.from({ length: rows }, () => values).flat(), [rows, 4], 'f32'),
+          hostTensor(Array.from({ length: rows }, () => values).flat(), [rows, 5], 'f32'),
           seeds,
           positions,
         ]
@@ -86,7 +93,7 @@ it('the recording functions return tensors that hold the results', async () => {
     penalties: device.tensor([1, 0, 0, 1, 0, 0], [2, 3], 'f32'),
   })
   const best = argmax(x)
-  const params = device.tensor([0, 0, 1, 0, 0, 0, 1, 0], [2, 4], 'f32')
+  const params = device.tensor([0, 0, 1, 0, 1, 0, 0, 1, 0, 1], [2, 5], 'f32')
   const drawn = sample(x, params, device.zeros([2, 2], 'u32'), device.zeros([2], 'u32'))
   const { values, ids, ranks } = logprobs(x, drawn, 2)
   await device.run([best, drawn, values, ids, ranks])

@@ -71,10 +71,11 @@ export const adjustLogitsOp: Op = {
 }
 
 /**
- * Draws one token per row of logits [R, V]. `params` [R, 4] = temperature, topK, topP, minP; temperature 0 takes the
- * highest logit (the lowest id of equals). Otherwise, with p = softmax(logits / temperature): tokens with
+ * Draws one token per row of logits [R, V]. `params` [R, 5] = temperature, topK, topP, minP, typicalP; temperature 0
+ * takes the highest logit (the lowest id of equals). Otherwise, with p = softmax(logits / temperature): tokens with
  * p < minP * max(p) go, then all but the topK best (0 keeps all), then all outside the smallest best set whose share
- * reaches topP; at least one stays. The draw is a pure function of `seeds` [R, 2] and `positions` [R] (Philox), and all
+ * reaches topP, then all outside the smallest set whose share reaches typicalP of those whose surprise -log p is nearest
+ * to the entropy of what is left (Meister et al. 2022; 1 keeps all); at least one stays. The draw is a pure function of `seeds` [R, 2] and `positions` [R] (Philox), and all
  * arithmetic is exact across devices (exact-math.ts): equal logits give equal tokens everywhere.
  */
 export const sampleOp: Op = {
@@ -89,7 +90,7 @@ export const sampleOp: Op = {
     const s = expectInput('sample', seeds, 'seeds', 2, 'u32')
     const at = expectInput('sample', positions, 'positions', 1, 'u32')
     const rows = l.shape[0]!
-    expectShape('sample', p.shape[1] === 4 && s.shape[1] === 2, () => `params [${p.shape}], seeds [${s.shape}]`)
+    expectShape('sample', p.shape[1] === 5 && s.shape[1] === 2, () => `params [${p.shape}], seeds [${s.shape}]`)
     expectShape('sample', [p, s, at].every((x) => x.shape[0] === rows) && l.shape[1]! > 0, () => `logits [${l.shape}]`)
     return [{ shape: [rows], dtype: 'i32' }]
   },
@@ -101,7 +102,10 @@ export const sampleOp: Op = {
       const token =
         temperature === 0
           ? argmaxOf(row)
-          : drawFrom(candidatesOf(row, temperature, params!.at(r, 1), params!.at(r, 2), params!.at(r, 3)), draw)
+          : drawFrom(
+              limited(row, temperature, [params!.at(r, 1), params!.at(r, 2), params!.at(r, 3), params!.at(r, 4)]),
+              draw,
+            )
       out!.set(0, r, token)
     }
   },
@@ -113,22 +117,26 @@ export const sampleOp: Op = {
     const cases: OpCase[] = []
     for (const vocabulary of [1, 7, 200, 4099])
       for (const params of [
-        [0, 0, 1, 0],
-        [1, 0, 1, 0],
-        [0.7, 5, 1, 0],
-        [0.7, 0, 0.9, 0],
-        [1.5, 0, 1, 0.1],
-        [0.9, 40, 0.95, 0.02],
-        [1, 0, 0, 0],
-        [3, 100000, 0.5, 0],
+        [0, 0, 1, 0, 1],
+        [1, 0, 1, 0, 1],
+        [0.7, 5, 1, 0, 1],
+        [0.7, 0, 0.9, 0, 1],
+        [1.5, 0, 1, 0.1, 1],
+        [0.9, 40, 0.95, 0.02, 1],
+        [1, 0, 0, 0, 1],
+        [3, 100000, 0.5, 0, 1],
+        [1, 0, 1, 0, 0.3],
+        [2, 0, 1, 0.05, 0.9],
+        [0.8, 30, 0.95, 0, 0.6],
+        [1, 0, 0.9, 0, 0],
       ]) {
         const rows = 9
         cases.push({
-          label: `vocabulary ${vocabulary}, temperature ${params[0]}, topK ${params[1]}, topP ${params[2]}, minP ${params[3]}`,
+          label: `vocabulary ${vocabulary}, temperature ${params[0]}, topK ${params[1]}, topP ${params[2]}, minP ${params[3]}, typicalP ${params[4]}`,
           inputs: [
             // rounded logits make ties frequent
             { ...random.normal([rows, vocabulary]), data: quantised(random, rows * vocabulary) },
-            given(Array.from({ length: rows }, () => params).flat(), [rows, 4], 'f32'),
+            given(Array.from({ length: rows }, () => params).flat(), [rows, 5], 'f32'),
             random.integers([rows, 2], 2 ** 32, 'u32'),
             random.integers([rows], 5000, 'u32'),
           ],
@@ -179,7 +187,7 @@ function totalOf(candidates: readonly Candidate[]): number {
 }
 
 /** What is left of a row after minP, topK and topP, in the order in which the draw walks it. */
-export function candidatesOf(
+function candidatesOf(
   logits: Float64Array,
   temperature: number,
   topK: number,
@@ -201,6 +209,41 @@ export function candidatesOf(
   // a total in the order of ids unless topK has sorted: so no device must sort a whole vocabulary for it
   const target = topP * totalOf(kept)
   kept.sort(better)
+  const share = new BlockSum()
+  const end = kept.findIndex((t) => share.add(t) >= target)
+  return end >= 0 ? kept.slice(0, end + 1) : kept
+}
+
+/** topK, topP, minP, typicalP. */
+type Limits = readonly [number, number, number, number]
+
+/** What is left of a row after all limits, in the order in which the draw walks it. */
+export function limited(logits: Float64Array, temperature: number, [topK, topP, minP, typicalP]: Limits): Candidate[] {
+  const candidates = candidatesOf(logits, temperature, topK, topP, minP)
+  return typicalP < 1 ? typicalOf(candidates, logits, temperature, typicalP) : candidates
+}
+
+/**
+ * The candidates whose surprise is nearest to the entropy, nearest first, until their share reaches `typicalP`. With
+ * x = (logit - max) / temperature, surprise is log(total) - x and entropy is log(total) - mean(x): what is between them
+ * needs no logarithm.
+ */
+function typicalOf(
+  candidates: readonly Candidate[],
+  logits: Float64Array,
+  temperature: number,
+  typicalP: number,
+): Candidate[] {
+  const max = logits.reduce((a, b) => Math.max(a, b), -Infinity)
+  const exponent = (id: number): number => (logits[id]! - max) / temperature
+  const possible = candidates.filter(({ weight }) => weight > 0)
+  // only when no logit is a number
+  if (possible.length === 0) return [...candidates]
+  const total = totalOf(possible)
+  const mean = totalOf(possible.map(({ id, weight }) => ({ id, weight: weight * exponent(id) }))) / total
+  const kept = possible.map(({ id, weight }) => ({ id, weight, distance: Math.abs(exponent(id) - mean) }))
+  kept.sort((a, b) => a.distance - b.distance || a.id - b.id)
+  const target = typicalP * total
   const share = new BlockSum()
   const end = kept.findIndex((t) => share.add(t) >= target)
   return end >= 0 ? kept.slice(0, end + 1) : kept

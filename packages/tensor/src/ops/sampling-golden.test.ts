@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { referenceDevice } from '../devices/reference.ts'
 import { philox } from './exact-math.ts'
-import { adjustLogits, candidatesOf } from './sample.ts'
+import { adjustLogits, limited } from './sample.ts'
 
 // Sampling against transformers' logits processors and known Philox answers (tools/goldens/sampling.py).
 
@@ -55,20 +55,17 @@ async function adjusted(row: readonly number[], params: Golden['cases'][number][
 }
 
 describe('the distribution that is drawn from', () => {
-  test.each(golden.cases.filter(({ params }) => params['typicalP'] === undefined))(
-    '$name',
-    async ({ row, params, kept, probs }) => {
-      const logits = await adjusted(numbers(golden.rows[row]!), params)
-      const { temperature = 1, topK = 0, topP = 1, minP = 0 } = params as Partial<Record<string, number>>
-      // temperature 0 is the limit of small ones: everything on the best, the lowest id of equals
-      const found =
-        temperature === 0 ? candidatesOf(logits, 1, 1, 1, 0) : candidatesOf(logits, temperature, topK, topP, minP)
-      const possible = found.filter(({ weight }) => weight > 0)
-      expect(possible.map(({ id }) => id).sort((a, b) => a - b)).toEqual(kept)
-      const total = possible.reduce((sum, { weight }) => sum + weight, 0)
-      for (const { id, weight } of possible) expect(weight / total).toBeCloseTo(probs[id]!, 6)
-    },
-  )
+  test.each(golden.cases)('$name', async ({ row, params, kept, probs }) => {
+    const logits = await adjusted(numbers(golden.rows[row]!), params)
+    const { temperature = 1, topK = 0, topP = 1, minP = 0, typicalP = 1 } = params as Partial<Record<string, number>>
+    // temperature 0 is the limit of small ones: everything on the best, the lowest id of equals
+    const found =
+      temperature === 0 ? limited(logits, 1, [1, 1, 0, 1]) : limited(logits, temperature, [topK, topP, minP, typicalP])
+    const possible = found.filter(({ weight }) => weight > 0)
+    expect(possible.map(({ id }) => id).sort((a, b) => a - b)).toEqual(kept)
+    const total = possible.reduce((sum, { weight }) => sum + weight, 0)
+    for (const { id, weight } of possible) expect(weight / total).toBeCloseTo(probs[id]!, 6)
+  })
 })
 
 test.each(golden.philox4x32)('philox of $counter under $key', ({ counter, key, output }) => {
