@@ -72,6 +72,19 @@ export class BlockPool {
     owner.numCommitted = matched.length
   }
 
+  /**
+   * Makes an owner of nothing stand where another one does: it shares the full blocks, and gets a block of its own for
+   * the rest, which the caller has to fill by copying. The caller has seen to it that a block is available.
+   */
+  fork(parent: BlockOwner, child: BlockOwner): { readonly from: number; readonly to: number } | undefined {
+    const numFull = Math.floor(parent.numComputed / this.blockSize)
+    this.share(child, parent.blocks.slice(0, numFull))
+    if (parent.numComputed % this.blockSize === 0) return undefined
+    this.grow(child, numFull + 1)
+    child.numComputed = parent.numComputed
+    return { from: parent.blocks[numFull]!, to: child.blocks[numFull]! }
+  }
+
   /** Hands out blocks until the owner has `count`; the caller has seen to it that enough are available. */
   grow({ blocks }: BlockOwner, count: number): void {
     while (blocks.length < count) {

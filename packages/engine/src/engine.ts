@@ -1,6 +1,7 @@
 import type { MatcherRequest, Matchers, RemoteMatcher } from '@slipway/grammar'
 import { SlipwayError, type WireError } from '@slipway/tensor'
 import type { Adapters } from './adapters.ts'
+import { BeamGroup } from './beam-group.ts'
 import type { BlockPool } from './block-pool.ts'
 import type { DiskTier } from './disk-tier.ts'
 import type { FinishReason } from './outputs.ts'
@@ -20,6 +21,8 @@ export interface StepOutput {
   readonly promptLogprobs?: readonly RawLogprobs[]
   /** With a sequence's first token: how many tokens of its prompt the prefix cache had. */
   readonly numCachedTokens?: number
+  /** Of a beam, which comes whole: log-probability / length ** lengthPenalty. */
+  readonly score?: number
   readonly finish?: { readonly reason: FinishReason; readonly stopReason: number | null }
   /** Why it ended with `error`, where that is known of this request alone. */
   readonly error?: WireError
@@ -58,6 +61,8 @@ export class Engine {
   readonly #adapters: Adapters | undefined
   #matchers: Matchers | undefined
   readonly #requests = new Map<string, Sequence[]>()
+  readonly #beamGroups = new Map<string, BeamGroup>()
+  readonly #copyBlock: ((from: number, to: number) => Promise<void>) | undefined
   /** Milliseconds of the clock at which requests with a timeout end. */
   readonly #deadlines = new Map<string, number>()
   #numSteps = 0
@@ -70,6 +75,8 @@ export class Engine {
     tier?: DiskTier | undefined
     eosIds: readonly number[]
     clock?: () => number
+    /** Copies keys and values of a block; needed for beam search. */
+    copyBlock?: (from: number, to: number) => Promise<void>
     /** Called when the first request comes that constrains its text. */
     matchers?: () => Matchers
     /** Where requests with a LoRA adapter wait for it; absent: none can be had. */
@@ -81,6 +88,7 @@ export class Engine {
     this.#runner = parts.runner
     this.#pool = parts.pool
     this.#eosIds = parts.eosIds
+    this.#copyBlock = parts.copyBlock
     this.#openMatchers = parts.matchers
     this.#adapters = parts.adapters
   }
@@ -93,7 +101,10 @@ export class Engine {
   add(request: EngineRequest): void {
     const { structuredOutputs: constraint, stopTokenIds: stopIds, keepSpecialTokens, n, bestOf } = request.params
     const adapter = request.lora === undefined ? undefined : this.#adapters?.find(request.lora)
-    const sequences = Array.from({ length: bestOf ?? n }, (_, i) => new Sequence(request, i, this.#eosIds, adapter))
+    const group = request.beamSearch && new BeamGroup(request, this.#eosIds, adapter)
+    if (group) this.#beamGroups.set(request.requestId, group)
+    const sequences =
+      group?.sequences ?? Array.from({ length: bestOf ?? n }, (_, i) => new Sequence(request, i, this.#eosIds, adapter))
     this.#requests.set(request.requestId, sequences)
     // where a constraint has markers in it they may be special tokens
     const isMarked = constraint?.source.kind === 'structuralTag' || constraint?.source.kind === 'toolCalls'
@@ -135,8 +146,61 @@ export class Engine {
     this.#numSteps++
     await this.#tier?.store()
     // a sequence may have been aborted while the device was computing
-    const outputs = sampled.filter(({ sequence }) => !sequence.finish).map((result) => this.#collect(result))
-    return [...ended, ...outputs]
+    const left = sampled.filter(({ sequence }) => !sequence.finish)
+    const outputs = left.flatMap((result) => this.#collect(result))
+    return [...ended, ...outputs, ...(await this.#advanceBeams())]
+  }
+
+  /** Moves on the beam searches whose beams have all run. */
+  async #advanceBeams(): Promise<StepOutput[]> {
+    const outputs: StepOutput[] = []
+    for (const group of this.#beamGroups.values()) {
+      if (!group.isReady) {
+        for (const sequence of group.waiting) {
+          this.#scheduler.remove(sequence)
+          group.held.add(sequence)
+        }
+        continue
+      }
+      const step = group.advance()
+      if (!step) {
+        outputs.push(...this.#endBeams(group))
+        continue
+      }
+      this.#requests.set(group.request.requestId, group.sequences)
+      const copies = step.forks.flatMap(({ parent, child }) => this.#scheduler.fork(parent, child) ?? [])
+      for (const sequence of [...step.kept, ...step.dropped]) {
+        const wasHeld = group.held.delete(sequence)
+        if (wasHeld && step.kept.includes(sequence)) this.#scheduler.add(sequence)
+        if (!wasHeld && step.dropped.includes(sequence)) this.#scheduler.remove(sequence)
+      }
+      // all at once: an abort may come in between, and must find the group whole
+      await Promise.all(copies.map(({ from, to }) => this.#copyBlock!(from, to)))
+    }
+    return outputs
+  }
+
+  #endBeams(group: BeamGroup): StepOutput[] {
+    const { requestId, params } = group.request
+    this.#removeBeams(group)
+    return group.ended(params.n).map(({ tokenIds, score, stopToken }, index) => ({
+      requestId,
+      index,
+      tokenIds,
+      score,
+      ...(index === 0 && { numCachedTokens: group.numCached ?? 0 }),
+      finish: { reason: stopToken === undefined ? 'length' : 'stop', stopReason: group.stopReasonOf(stopToken) },
+    }))
+  }
+
+  #removeBeams(group: BeamGroup): void {
+    const { requestId } = group.request
+    for (const sequence of group.sequences) {
+      if (!group.held.has(sequence)) this.#scheduler.remove(sequence)
+    }
+    this.#beamGroups.delete(requestId)
+    this.#requests.delete(requestId)
+    this.#deadlines.delete(requestId)
   }
 
   /** Waits a little for the masks of sequences whose logits are computed; those that still lack one have to be held. */
@@ -186,11 +250,16 @@ export class Engine {
     )
   }
 
-  #collect({ sequence, token, logprobs }: Sampled): StepOutput {
+  #collect({ sequence, token, logprobs }: Sampled): StepOutput[] {
+    const group = this.#beamGroups.get(sequence.request.requestId)
+    if (group) {
+      group.take(sequence, logprobs!)
+      return []
+    }
     sequence.append(token)
     if (sequence.finish) this.#end(sequence)
     else if (sequence.matcher) this.#matchers!.accept(sequence.matcher, token)
-    return {
+    const output = {
       requestId: sequence.request.requestId,
       index: sequence.index,
       tokenIds: [token],
@@ -201,6 +270,7 @@ export class Engine {
       }),
       ...(sequence.finish && { finish: sequence.finish }),
     }
+    return [output]
   }
 
   #end(sequence: Sequence): void {
@@ -218,6 +288,13 @@ export class Engine {
 
   /** Ends a request's sequences, or the one with `index`, wherever they are; none of them costs another step. */
   abort(requestId: string, index?: number, reason: FinishReason = 'abort'): StepOutput[] {
+    const group = this.#beamGroups.get(requestId)
+    if (group) {
+      for (const sequence of group.sequences) sequence.finish = { reason, stopReason: null }
+      this.#removeBeams(group)
+      const finish = { reason, stopReason: null }
+      return Array.from({ length: group.request.params.n }, (_, i) => ({ requestId, index: i, tokenIds: [], finish }))
+    }
     const sequences = (this.#requests.get(requestId) ?? []).filter((s) => index === undefined || s.index === index)
     return sequences.map((sequence) => {
       sequence.finish = { reason, stopReason: null }

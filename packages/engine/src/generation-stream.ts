@@ -174,7 +174,7 @@ const aborted = { reason: 'abort', stopReason: null } as const
 /** Puts the events of one completion together. */
 class Collected {
   #text = ''
-  #finish: { finishReason: FinishReason; stopReason: string | number | null } = {
+  #finish: { finishReason: FinishReason; stopReason: string | number | null; score?: number } = {
     finishReason: 'error',
     stopReason: null,
   }
@@ -183,8 +183,8 @@ class Collected {
 
   add(event: Extract<GenerationEvent, { type: 'delta' | 'finish' }>): void {
     if (event.type === 'finish') {
-      const { finishReason, stopReason } = event
-      this.#finish = { finishReason, stopReason }
+      const { finishReason, stopReason, score } = event
+      this.#finish = { finishReason, stopReason, ...(score !== undefined && { score }) }
       return
     }
     this.#text += event.text

@@ -25,6 +25,10 @@ export class KvMemory {
     return Buffer.concat(await Promise.all(this.#tensors.map((tensor) => tensor.device.readSlice(tensor, block))))
   }
 
+  async copy(from: number, to: number): Promise<void> {
+    this.write(to, await this.read(from))
+  }
+
   write(block: number, bytes: Uint8Array): void {
     let at = 0
     for (const tensor of this.#tensors) {

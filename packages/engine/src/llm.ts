@@ -15,6 +15,8 @@ import { unknownAdapter, type AdapterInfo } from './adapters.ts'
 import { toChatOutput, type ChatOutput } from './chat/chat-output.ts'
 import { createOutputFormats, type OutputFormats, type ParserNames } from './chat/output-formats.ts'
 import { planChat, type ChatParams, type ChatPlan } from './chat/plan-chat.ts'
+import { badWordIds } from './bad-words.ts'
+import { resolveBeamSearch, type BeamSearchParams, type ResolvedBeamSearch } from './beam-search-params.ts'
 import { EngineClient } from './client.ts'
 import type { EngineStats } from './engine.ts'
 import { GenerationStream } from './generation-stream.ts'
@@ -166,11 +168,39 @@ export class LLM {
     params: SamplingParams = {},
     options: RequestOptions & { readonly requestId?: string } = {},
   ): GenerationStream {
-    const { info, tokenizer, defaultParams, grammars } = this.#parts
-    const client = this.#client!
     const given = Object.fromEntries(Object.entries(params).filter(([, value]) => value !== undefined))
+    return this.#submit(prompt, { ...this.defaultParams, ...given }, options)
+  }
+
+  /** The same for a beam search, whose answers come at its end, best first. */
+  submitBeamSearch(
+    prompt: Prompt,
+    params: BeamSearchParams,
+    options: RequestOptions & { readonly requestId?: string } = {},
+  ): GenerationStream {
+    const { beamSearch, sampling } = resolveBeamSearch(params)
+    const { maxNumSeqs } = this.#options
+    if (beamSearch.beamWidth > maxNumSeqs)
+      throw new SlipwayError(
+        'request',
+        `beamWidth ${beamSearch.beamWidth} is above maxNumSeqs ${maxNumSeqs}; lower it`,
+        {
+          param: 'beamWidth',
+        },
+      )
+    return this.#submit(prompt, sampling, options, beamSearch)
+  }
+
+  #submit(
+    prompt: Prompt,
+    params: SamplingParams,
+    options: RequestOptions & { readonly requestId?: string },
+    beamSearch?: ResolvedBeamSearch,
+  ): GenerationStream {
+    const { info, tokenizer, grammars } = this.#parts
+    const client = this.#client!
     const scheduling = resolveScheduling(options)
-    const resolved = resolveParams({ ...defaultParams, ...given }, info)
+    const resolved = resolveParams(params, info)
     const promptTokenIds = typeof prompt === 'string' ? tokenizer.encode(prompt) : checkIds(prompt, info.vocabSize)
     const room = info.maxModelLen - promptTokenIds.length
     if (promptTokenIds.length === 0)
@@ -202,6 +232,7 @@ export class LLM {
       },
       scheduling,
       ...(options.lora !== undefined && { lora: this.#adapterNamed(options.lora) }),
+      ...(beamSearch && { beamSearch }),
     }
     const constraint = resolved.structuredOutputs
     const before = constraint && grammars.check(constraint.source)
@@ -240,6 +271,20 @@ export class LLM {
         param: 'bestOf',
       })
     if (options.stream) return isOne(prompts) ? submit(prompts) : streamAll(prompts, submit, this.#width)
+    return isOne(prompts)
+      ? runAll([prompts], submit, 1, options).then(([output]) => output!)
+      : runAll(prompts, submit, this.#width, options)
+  }
+
+  /** Searches the most probable answers of a prompt, or of many, in place of sampling. */
+  beamSearch(prompt: Prompt, params: BeamSearchParams, options?: BatchOptions): Promise<RequestOutput>
+  beamSearch(prompts: readonly Prompt[], params: BeamSearchParams, options?: BatchOptions): Promise<RequestOutput[]>
+  beamSearch(
+    prompts: Prompt | readonly Prompt[],
+    params: BeamSearchParams,
+    options: BatchOptions = {},
+  ): Promise<RequestOutput | RequestOutput[]> {
+    const submit = (prompt: Prompt): GenerationStream => this.submitBeamSearch(prompt, params, options)
     return isOne(prompts)
       ? runAll([prompts], submit, 1, options).then(([output]) => output!)
       : runAll(prompts, submit, this.#width, options)
@@ -399,18 +444,6 @@ function checkIds(ids: readonly number[], vocabSize: number): readonly number[] 
   const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize)
   if (bad === undefined) return ids
   throw new SlipwayError('request', `token id ${bad} is outside the vocabulary of ${vocabSize}`, { param: 'prompt' })
-}
-
-/** Each bad word as tokens: as it is, and as it reads behind a space, which tokenizers tell apart. */
-function badWordIds(words: readonly string[], tokenizer: Tokenizer): number[][] {
-  return words.flatMap((word) => {
-    const forms = [word, ` ${word.trimStart()}`].map((text) => tokenizer.encode(text, { addSpecialTokens: false }))
-    if (forms.some((ids) => ids.length === 0))
-      throw new SlipwayError('request', `badWords: ${JSON.stringify(word)} has no tokens; leave it out`, {
-        param: 'badWords',
-      })
-    return forms[0]!.join() === forms[1]!.join() ? [forms[0]!] : forms
-  })
 }
 
 function defaultsFrom(config: GenerationConfig): SamplingParams {

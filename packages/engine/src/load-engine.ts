@@ -99,8 +99,16 @@ export async function loadEngine(
   const grammars = grammarSetup(directory, checkpoint.config.vocabSize, eosIds)
   const scheduler = new Scheduler(pool, options, tier)
   const adapters = model.adapters && new Adapters(model.adapters)
-  const matchers = (): Matchers => new Matchers(grammars)
-  const engine = new Engine({ pool, runner, tier, scheduler, eosIds, matchers, adapters })
+  const engine = new Engine({
+    pool,
+    runner,
+    tier,
+    scheduler,
+    eosIds,
+    adapters,
+    matchers: () => new Matchers(grammars),
+    copyBlock: (from, to) => runner.memory.copy(from, to),
+  })
   const info: ModelInfo = {
     model: name,
     directory,

@@ -25,14 +25,21 @@ async function open(options: EngineOptions, loaded: readonly string[] = names) {
 }
 
 function ask(engine: Engine, name: string | undefined, ids: readonly number[], id = name ?? 'none'): void {
-  addRequest(engine, id, ids, greedy, {}, name)
+  addRequest(engine, id, ids, greedy, {}, name === undefined ? {} : { lora: name })
 }
 
 /** Twice: in captured steps, and with log-probabilities, which show every bit and are computed otherwise. */
 function askForBits(engine: Engine, name: string | undefined): void {
   const ids = prompts.get(name ?? 'lora-0')!
   ask(engine, name, ids)
-  addRequest(engine, `${name ?? 'none'} bits`, ids, { ...greedy, logprobs: 3 }, {}, name)
+  addRequest(
+    engine,
+    `${name ?? 'none'} bits`,
+    ids,
+    { ...greedy, logprobs: 3 },
+    {},
+    name === undefined ? {} : { lora: name },
+  )
 }
 
 const prompts = new Map(golden.map(({ name, prompts: [first] }) => [name, first!.ids]))

@@ -30,7 +30,7 @@ export class OutputProcessor {
    * Events for one step. `stopped` says that a stop string ended the completion here, so the engine, which sees only
    * tokens, has to be told.
    */
-  push({ tokenIds, logprobs, finish }: StepOutput): { events: GenerationEvent[]; stopped: boolean } {
+  push({ tokenIds, logprobs, score, finish }: StepOutput): { events: GenerationEvent[]; stopped: boolean } {
     const index = this.#index
     let text = ''
     let stop: string | undefined
@@ -67,7 +67,10 @@ export class OutputProcessor {
           }),
       })
     if (stop !== undefined) events.push({ type: 'finish', index, finishReason: 'stop', stopReason: stop })
-    else if (finish) events.push({ type: 'finish', index, finishReason: finish.reason, stopReason: finish.stopReason })
+    else if (finish) {
+      const { reason: finishReason, stopReason } = finish
+      events.push({ type: 'finish', index, finishReason, stopReason, ...(score !== undefined && { score }) })
+    }
     this.isFinished = stop !== undefined || finish !== undefined
     return { events, stopped: stop !== undefined && !finish }
   }

@@ -44,6 +44,8 @@ export type GenerationEvent =
       readonly finishReason: FinishReason
       /** The stop string or stop token id that ended it; null for end of text and other reasons. */
       readonly stopReason: string | number | null
+      /** Of a beam search. */
+      readonly score?: number
     }
   /** Last event of a stream. */
   | { readonly type: 'usage'; readonly usage: Usage }
@@ -55,6 +57,8 @@ export interface CompletionOutput {
   readonly logprobs?: readonly ChosenLogprob[]
   /** Sum over the tokens; only with log-probabilities, or where the best of several were chosen by it. */
   readonly cumulativeLogprob?: number
+  /** Of a beam search: log-probability in all / length ** lengthPenalty. */
+  readonly score?: number
   readonly finishReason: FinishReason
   readonly stopReason: string | number | null
 }

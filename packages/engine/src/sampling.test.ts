@@ -60,3 +60,26 @@ test('log-probabilities of the prompt, in a stream first', async () => {
     events.push(event)
   expect(events[0]).toEqual({ type: 'prompt', logprobs: promptLogprobs })
 })
+
+test('beam search: the best texts, all given back or a few', async () => {
+  const all = await llm.beamSearch(prompt, { beamWidth: 4, maxTokens: 12 })
+  expect(all.outputs).toHaveLength(4)
+  const scores = all.outputs.map(({ score }) => score!)
+  expect(scores).toEqual([...scores].sort((a, b) => b - a))
+  const [two] = await llm.beamSearch([prompt], { beamWidth: 4, maxTokens: 12, n: 2 })
+  expect(two!.outputs).toEqual(all.outputs.slice(0, 2))
+  // no search is worse than taking the best token every time, and one of width 1 is that
+  const greedy = await llm.generate(prompt, { temperature: 0, maxTokens: 12, logprobs: 0 })
+  const one = await llm.beamSearch(prompt, { beamWidth: 1, maxTokens: 12, lengthPenalty: 0 })
+  expect(one.outputs[0]!.text).toBe(greedy.outputs[0]!.text)
+  expect(one.outputs[0]!.score).toBeCloseTo(greedy.outputs[0]!.cumulativeLogprob!, 4)
+})
+
+test('beam search refuses what it cannot do', () => {
+  const ask = (params: object) => () => llm.submitBeamSearch(prompt, { beamWidth: 2, ...params })
+  expect(ask({ n: 3 })).toThrow('parameter n: is above beamWidth')
+  expect(ask({ beamWidth: 0 })).toThrow('parameter beamWidth')
+  expect(ask({ earlyStopping: 'soon' })).toThrow('parameter earlyStopping')
+  expect(ask({ temperature: 1 })).toThrow('parameter temperature')
+  expect(ask({ maxTokens: 0 })).toThrow('maxTokens')
+})

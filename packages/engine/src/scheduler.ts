@@ -125,7 +125,7 @@ export class Scheduler {
     for (const victim of victims) this.#preempt(victim, plan)
     this.#pool.grow(sequence, count)
     this.waiting.remove(sequence)
-    this.running.splice(this.running.findLastIndex((other) => ranks(other, sequence) < 0) + 1, 0, sequence)
+    this.#insert(sequence)
     sequence.numOvertaken = 0
     if (sequence.numCached === undefined) {
       sequence.numCached = numCached
@@ -203,6 +203,23 @@ export class Scheduler {
       sequence.numComputed += numTokens
       this.#pool.commit(sequence)
     }
+  }
+
+  /**
+   * Brings in a sequence that goes on where a running one stands. It runs at once if there is a slot and a block; if a
+   * block is returned, its copy is what the sequence starts from. Else it waits, and is computed as far as it is not cached.
+   */
+  fork(parent: Sequence, child: Sequence): { readonly from: number; readonly to: number } | undefined {
+    this.waiting.enter(child)
+    const hasRoom = this.running.length < this.#limits.maxNumSeqs && this.#pool.numAvailable > 0
+    if (!hasRoom || !this.running.includes(parent)) return undefined
+    this.waiting.remove(child)
+    this.#insert(child)
+    return this.#pool.fork(parent, child)
+  }
+
+  #insert(sequence: Sequence): void {
+    this.running.splice(this.running.findLastIndex((other) => ranks(other, sequence) < 0) + 1, 0, sequence)
   }
 
   /** Takes a sequence out, wherever it is, and gives its blocks back. */

@@ -1,6 +1,7 @@
 import type { RemoteMatcher } from '@slipway/grammar'
 import type { SlipwayError } from '@slipway/tensor'
 import type { Adapter } from './adapters.ts'
+import type { ResolvedBeamSearch } from './beam-search-params.ts'
 import type { BlockOwner } from './block-pool.ts'
 import type { FinishReason } from './outputs.ts'
 import type { RawLogprobs } from './runner.ts'
@@ -17,6 +18,8 @@ export interface EngineRequest {
   readonly scheduling: ResolvedScheduling
   /** Name of the LoRA adapter that computes it; absent: the model alone. */
   readonly lora?: string
+  /** Search the `n` best answers with this, instead of sampling. */
+  readonly beamSearch?: ResolvedBeamSearch
 }
 
 /** How often a token occurs, for penalties. */

@@ -91,3 +91,16 @@ test('typical_p, allowed_token_ids and bad words reach the engine', async () => 
   const none = client.completions.create(extra({ allowed_token_ids: [5], bad_words_token_ids: [5] }, body))
   await expect(none).rejects.toThrow(/400 allowed_token_ids and bad_words leave no token/)
 })
+
+test('beam search on both routes', async () => {
+  const best = await llm.beamSearch(prompt, { beamWidth: 3, n: 2, maxTokens: 6, earlyStopping: 'never' })
+  const asked = { use_beam_search: true, beam_width: 3, early_stopping: 'never' }
+  const { choices } = await client.completions.create(extra(asked, { ...body, n: 2 }))
+  expect(choices.map(({ text }) => text)).toEqual(best.outputs.map(({ text }) => text))
+  const messages = [{ role: 'user' as const, content: 'Hi' }]
+  const chat = await client.chat.completions.create(
+    extra({ use_beam_search: true, length_penalty: 2 }, { model: modelName, messages, max_tokens: 8, n: 2 }),
+  )
+  expect(chat.choices.map(({ index }) => index)).toEqual([0, 1])
+  expect(chat.choices[0]!.message.content).not.toBe(chat.choices[1]!.message.content)
+})

@@ -5,6 +5,7 @@ import { resolveEngineOptions, type EngineOptions } from '../options.ts'
 import { resolveParams, type SamplingParams } from '../sampling-params.ts'
 import { resolveScheduling, type SchedulingOptions } from '../scheduling-options.ts'
 import type { RawLogprobs } from '../runner.ts'
+import type { EngineRequest } from '../sequence.ts'
 
 /** A tiny random Qwen3 checkpoint; its answers mean nothing, but every bit of them counts. */
 export const tinyModel: string = fileURLToPath(new URL('../../../models/fixtures/qwen3', import.meta.url))
@@ -15,6 +16,7 @@ export interface Answer {
   promptLogprobs?: readonly RawLogprobs[]
   finishReason: string | undefined
   error?: string
+  score?: number
 }
 
 /** An engine in this thread, step by step in the test's hands. */
@@ -30,7 +32,7 @@ export function addRequest(
   prompt: readonly number[],
   params: SamplingParams,
   scheduling: SchedulingOptions = {},
-  lora?: string,
+  { lora, beamSearch }: Partial<Pick<EngineRequest, 'lora' | 'beamSearch'>> = {},
 ): void {
   const resolved = resolveParams(params, { vocabSize: 1 << 20, maxModelLen: 4096 })
   engine.add({
@@ -39,6 +41,7 @@ export function addRequest(
     params: { ...resolved, seed: resolved.seed ?? 1, maxTokens: resolved.maxTokens ?? 16 },
     scheduling: resolveScheduling(scheduling),
     ...(lora !== undefined && { lora }),
+    ...(beamSearch && { beamSearch }),
   })
 }
 
@@ -47,12 +50,13 @@ export class Answers {
   readonly all = new Map<string, Answer>()
 
   take(outputs: readonly StepOutput[]): void {
-    for (const { requestId, index, tokenIds, logprobs, promptLogprobs, finish, error } of outputs) {
+    for (const { requestId, index, tokenIds, logprobs, promptLogprobs, score, finish, error } of outputs) {
       const key = `${requestId}/${index}`
       const answer = this.all.get(key) ?? { tokenIds: [], logprobs: [], finishReason: undefined }
       if (answer.finishReason) throw new Error(`${key} goes on after its end`)
       answer.tokenIds.push(...tokenIds)
       answer.logprobs.push(...(logprobs ?? []))
+      if (score !== undefined) answer.score = score
       if (promptLogprobs) answer.promptLogprobs = promptLogprobs
       if (error) answer.error = error.message
       answer.finishReason = finish?.reason

@@ -1,6 +1,13 @@
 import { z } from 'zod'
 import { arrayOf } from './array-of.ts'
-import { checkStreamOptions, samplingFields, schedulingFields, streamFields } from './fields.ts'
+import {
+  beamFields,
+  checkBeamSearch,
+  checkStreamOptions,
+  samplingFields,
+  schedulingFields,
+  streamFields,
+} from './fields.ts'
 import { messageSchema } from './messages.ts'
 import { structuredFields } from './structured-outputs.ts'
 import { checkThinking, thinkingFields } from './thinking-fields.ts'
@@ -23,6 +30,7 @@ export const chatSchema = z
     parallel_tool_calls: z.boolean().optional(),
     ...thinkingFields,
     ...samplingFields,
+    ...beamFields,
     ...schedulingFields,
     ...structuredFields,
     ...streamFields,
@@ -32,6 +40,7 @@ export const chatSchema = z
   .superRefine((body, context) => {
     checkStreamOptions(body, context)
     checkThinking(body, context)
+    checkBeamSearch(body, context)
     const { logprobs, top_logprobs, max_tokens, max_completion_tokens } = body
     if (top_logprobs !== undefined && !logprobs)
       context.addIssue({ code: 'custom', path: ['top_logprobs'], message: 'needs "logprobs": true' })

@@ -8,7 +8,7 @@ import { readJson } from '../http/json-body.ts'
 import type { ServerEnv } from '../http/request-id.ts'
 import { chatSchema, type ChatRequest } from './chat-schema.ts'
 import { apiUsage, newEnvelope, type ApiUsage, type Envelope } from './envelope.ts'
-import { inApiTerms, samplingParams, schedulingOptions } from './fields.ts'
+import { beamParams, inApiTerms, samplingParams, schedulingOptions } from './fields.ts'
 import { apiFinishReason, Generations } from './generations.ts'
 import { apiPromptLogprobs, chatLogprobs, type ApiPromptLogprobs, type ChatLogprobs } from './logprobs.ts'
 import { toTemplateMessage } from './messages.ts'
@@ -67,6 +67,7 @@ export async function postChatCompletions(c: Context<ServerEnv>, context: Server
   const envelope = newEnvelope(context, 'chatcmpl', request.model)
   const plan = await readPlan(context, request)
   const { max_tokens, max_completion_tokens, logprobs, top_logprobs } = request
+  const beams = beamParams(request)
   const askedMaxTokens = max_completion_tokens ?? max_tokens
   const generations = Generations.submit(context, {
     id: envelope.id,
@@ -77,6 +78,7 @@ export async function postChatCompletions(c: Context<ServerEnv>, context: Server
       maxTokens: askedMaxTokens,
       logprobs: logprobs ? (top_logprobs ?? 0) : undefined,
     },
+    beamSearch: beams && { ...beams, maxTokens: askedMaxTokens, keepSpecialTokens: plan.params.keepSpecialTokens },
     askedMaxTokens,
     names: {
       prompt: 'messages',

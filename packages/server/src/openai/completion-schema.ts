@@ -1,5 +1,12 @@
 import { z } from 'zod'
-import { checkStreamOptions, samplingFields, schedulingFields, streamFields } from './fields.ts'
+import {
+  beamFields,
+  checkBeamSearch,
+  checkStreamOptions,
+  samplingFields,
+  schedulingFields,
+  streamFields,
+} from './fields.ts'
 import { promptsSchema } from './prompts.ts'
 import { structuredFields } from './structured-outputs.ts'
 import { labels, unsupportedInCompletions } from './unsupported.ts'
@@ -17,6 +24,7 @@ export const completionSchema = z
     echo: z.boolean().default(false),
     best_of: z.int().min(1).optional(),
     ...samplingFields,
+    ...beamFields,
     ...schedulingFields,
     ...structuredFields,
     ...streamFields,
@@ -25,6 +33,7 @@ export const completionSchema = z
   })
   .superRefine((body, context) => {
     checkStreamOptions(body, context)
+    checkBeamSearch(body, context)
     const { n = 1, best_of = n, echo, logprobs, prompt_logprobs, prompt, stream, max_tokens } = body
     const refuse = (name: string, message: string): void => context.addIssue({ code: 'custom', path: [name], message })
     if (stream && best_of !== n) refuse('best_of', 'which are best shows at the end; remove stream')

@@ -5,7 +5,7 @@ import type { ServerEnv } from '../http/request-id.ts'
 import { CompletionChoices, type CompletionChoice } from './completion-choices.ts'
 import { completionSchema, type CompletionRequest } from './completion-schema.ts'
 import { apiUsage, newEnvelope, type ApiUsage, type Envelope } from './envelope.ts'
-import { samplingParams, schedulingOptions } from './fields.ts'
+import { beamParams, samplingParams, schedulingOptions } from './fields.ts'
 import { apiFinishReason, Generations } from './generations.ts'
 import { parseRequest } from './parse.ts'
 import { requireFits } from './prompt-limit.ts'
@@ -37,6 +37,7 @@ export async function postCompletions(c: Context<ServerEnv>, context: ServerCont
   for (const prompt of request.prompt) requireFits(context, [prompt], 'prompt')
   const envelope = newEnvelope(context, 'cmpl', request.model)
   const structured = await structuredParams(llm, request)
+  const beams = beamParams(request)
   const generations = Generations.submit(context, {
     id: envelope.id,
     prompts: request.prompt,
@@ -48,6 +49,7 @@ export async function postCompletions(c: Context<ServerEnv>, context: ServerCont
       bestOf: request.best_of,
       promptLogprobs: request.prompt_logprobs ?? (request.echo ? request.logprobs : undefined),
     },
+    beamSearch: beams && { ...beams, maxTokens: request.max_tokens ?? defaultMaxTokens },
     askedMaxTokens: request.max_tokens,
     names: { prompt: 'prompt', maxTokens: 'max_tokens' },
     scheduling: schedulingOptions(request),

@@ -1,6 +1,7 @@
-import type { SamplingParams, SchedulingOptions } from '@slipway/engine'
+import type { BeamSearchParams, SamplingParams, SchedulingOptions } from '@slipway/engine'
 import { z } from 'zod'
 import { arrayOf } from './array-of.ts'
+import { structuredFields } from './structured-outputs.ts'
 
 /** Sampling parameters that both routes take: OpenAI's and vLLM's. The engine checks their bounds. */
 export const samplingFields = {
@@ -29,6 +30,67 @@ export const samplingFields = {
   skip_special_tokens: z.boolean().optional(),
   seed: z.int().optional(),
   n: z.int().optional(),
+}
+
+/** Beam search as vLLM asks for it; its width is `n` unless it is said. */
+export const beamFields = {
+  use_beam_search: z.boolean().optional(),
+  beam_width: z.int().optional(),
+  length_penalty: z.number().optional(),
+  early_stopping: z.union([z.boolean(), z.literal('never')], { error: 'must be true, false or "never"' }).optional(),
+}
+
+/** Of the parameters above those that a beam search takes too; others may only say what it does anyway. */
+const takenByBeams = new Set(['n', 'stop_token_ids', 'ignore_eos', 'include_stop_str_in_output', 'skip_special_tokens'])
+const inertForBeams = new Map<string, unknown>([
+  ['temperature', 0],
+  ['top_p', 1],
+  ['logprobs', false],
+])
+
+/** Adds the faults of a beam search that is asked for with what it cannot take, and of its parameters without it. */
+export function checkBeamSearch(
+  body: Readonly<Record<string, unknown>> & { readonly stream: boolean },
+  context: z.RefinementCtx,
+): void {
+  const refuse = (name: string, message: string): void => context.addIssue({ code: 'custom', path: [name], message })
+  if (body['use_beam_search'] !== true) {
+    for (const name of ['beam_width', 'length_penalty', 'early_stopping'])
+      if (body[name] !== undefined) refuse(name, 'needs "use_beam_search": true')
+    return
+  }
+  if (body.stream) refuse('stream', 'a beam search knows its answers at the end; remove stream')
+  for (const name of [
+    ...Object.keys(samplingFields),
+    ...Object.keys(structuredFields),
+    'logprobs',
+    'best_of',
+    'echo',
+  ]) {
+    // a response_format of text asks for nothing
+    const isText = name === 'response_format' && (body[name] as { type?: unknown } | undefined)?.type === 'text'
+    const isInert = body[name] === undefined || body[name] === inertForBeams.get(name) || body[name] === false
+    if (!isInert && !isText && !takenByBeams.has(name) && name !== 'seed')
+      refuse(name, 'cannot be combined with use_beam_search; remove it')
+  }
+}
+
+/** The parameters of a beam search in the engine's terms; undefined where none is asked for. */
+export function beamParams(
+  body: z.output<z.ZodObject<typeof beamFields & typeof samplingFields>>,
+): BeamSearchParams | undefined {
+  if (body.use_beam_search !== true) return undefined
+  const { n = 1, beam_width = n, length_penalty, early_stopping } = body
+  return {
+    beamWidth: beam_width,
+    n,
+    lengthPenalty: length_penalty,
+    earlyStopping: early_stopping,
+    stopTokenIds: body.stop_token_ids,
+    ignoreEos: body.ignore_eos,
+    includeStopStrInOutput: body.include_stop_str_in_output,
+    skipSpecialTokens: body.skip_special_tokens,
+  }
 }
 
 /** How a request makes its way: vLLM's names where it has them. None of it changes the answer. */
@@ -82,6 +144,8 @@ export function samplingParams(body: Readonly<Partial<Record<keyof typeof sampli
 const otherNames = [
   ['cacheSalt', 'cache_salt'],
   ['bestOf', 'best_of'],
+  ['beamWidth', 'beam_width'],
+  ['lengthPenalty', 'length_penalty'],
   ['toolChoice', 'tool_choice'],
   ['parallelToolCalls', 'parallel_tool_calls'],
   ['enableThinking', 'enable_thinking'],

@@ -1,4 +1,5 @@
 import type {
+  BeamSearchParams,
   FinishReason,
   GenerationEvent,
   GenerationStream,
@@ -17,6 +18,8 @@ export interface Submission {
   readonly id: string
   readonly prompts: readonly Prompt[]
   readonly params: SamplingParams
+  /** In place of sampling. */
+  readonly beamSearch?: BeamSearchParams | undefined
   readonly scheduling: SchedulingOptions
   /** Name of the adapter that answers; absent: the model alone. */
   readonly lora?: string
@@ -47,12 +50,15 @@ export class Generations {
   /** Hands all prompts to the engine, or none: a fault of one ends the others. */
   static submit(
     { llm, open }: ServerContext,
-    { id, prompts, params, scheduling, lora, askedMaxTokens, names, signal }: Submission,
+    { id, prompts, params, beamSearch, scheduling, lora, askedMaxTokens, names, signal }: Submission,
   ): Generations {
     const streams: GenerationStream[] = []
     try {
       for (const [i, prompt] of prompts.entries()) {
-        const stream = llm.submit(prompt, params, { ...scheduling, lora, signal, requestId: `${id}-${i}` })
+        const options = { ...scheduling, lora, signal, requestId: `${id}-${i}` }
+        const stream = beamSearch
+          ? llm.submitBeamSearch(prompt, beamSearch, options)
+          : llm.submit(prompt, params, options)
         streams.push(stream)
         if (askedMaxTokens !== undefined)
           checkRoom(stream.promptTokenIds.length, askedMaxTokens, llm.info.maxModelLen, names.maxTokens)

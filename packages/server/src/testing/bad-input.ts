@@ -349,12 +349,12 @@ export const badInput: ErrorRow[] = [
     param: 'prompt',
   },
   {
-    name: 'echo with logprobs',
+    name: 'echo with logprobs of several in a stream',
     path: textPath,
-    body: { ...completion, echo: true, logprobs: 1 },
+    body: { ...completion, echo: true, logprobs: 1, stream: true, n: 2 },
     status: 400,
-    message: 'remove echo',
-    param: 'logprobs',
+    message: 'needs n 1',
+    param: 'echo',
   },
 ]
 
