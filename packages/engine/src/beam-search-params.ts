@@ -1,3 +1,4 @@
+import { SlipwayError } from '@slipway/tensor'
 import { z } from 'zod'
 import { parseOptions } from './options.ts'
 
@@ -47,9 +48,13 @@ export interface ResolvedBeamSearch {
 }
 
 /** Splits the parameters into what is the search's own and what is any request's; a `request` error names a fault. */
-export function resolveBeamSearch(params: BeamSearchParams) {
+export function resolveBeamSearch(params: BeamSearchParams, maxNumSeqs: number) {
   const given = Object.fromEntries(Object.entries(params).filter(([, value]) => value !== undefined))
   const { beamWidth, lengthPenalty, earlyStopping, n = beamWidth, ...rest } = parseOptions(schema, given, 'parameter')
+  if (beamWidth > maxNumSeqs)
+    throw new SlipwayError('request', `beamWidth ${beamWidth} is above maxNumSeqs ${maxNumSeqs}; lower it`, {
+      param: 'beamWidth',
+    })
   const beamSearch: ResolvedBeamSearch = { beamWidth, lengthPenalty, earlyStopping }
   return { beamSearch, sampling: { ...rest, n, temperature: 0 } }
 }

@@ -4,6 +4,7 @@ import type { Adapters } from './adapters.ts'
 import { BeamGroup } from './beam-group.ts'
 import type { BlockPool } from './block-pool.ts'
 import type { DiskTier } from './disk-tier.ts'
+import type { LogitsProcessors } from './logits-processor.ts'
 import type { FinishReason } from './outputs.ts'
 import type { RawLogprobs, Runner, Sampled } from './runner.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -23,7 +24,7 @@ export interface StepOutput {
   readonly numCachedTokens?: number
   /** Of a beam, which comes whole: log-probability / length ** lengthPenalty. */
   readonly score?: number
-  readonly finish?: { readonly reason: FinishReason; readonly stopReason: number | null }
+  readonly finish?: { readonly reason: FinishReason; readonly stopReason: string | number | null }
   /** Why it ended with `error`, where that is known of this request alone. */
   readonly error?: WireError
 }
@@ -62,6 +63,7 @@ export class Engine {
   #matchers: Matchers | undefined
   readonly #requests = new Map<string, Sequence[]>()
   readonly #beamGroups = new Map<string, BeamGroup>()
+  readonly #processors: LogitsProcessors | undefined
   readonly #copyBlock: ((from: number, to: number) => Promise<void>) | undefined
   /** Milliseconds of the clock at which requests with a timeout end. */
   readonly #deadlines = new Map<string, number>()
@@ -75,6 +77,7 @@ export class Engine {
     tier?: DiskTier | undefined
     eosIds: readonly number[]
     clock?: () => number
+    processors?: LogitsProcessors
     /** Copies keys and values of a block; needed for beam search. */
     copyBlock?: (from: number, to: number) => Promise<void>
     /** Called when the first request comes that constrains its text. */
@@ -89,6 +92,7 @@ export class Engine {
     this.#pool = parts.pool
     this.#eosIds = parts.eosIds
     this.#copyBlock = parts.copyBlock
+    this.#processors = parts.processors
     this.#openMatchers = parts.matchers
     this.#adapters = parts.adapters
   }
@@ -110,12 +114,23 @@ export class Engine {
     const isMarked = constraint?.source.kind === 'structuralTag' || constraint?.source.kind === 'toolCalls'
     const textIds = isMarked ? keepSpecialTokens : []
     for (const sequence of sequences) {
+      if (!group) this.#openProcessors(sequence)
       if (constraint) sequence.matcher = this.#openMatcher({ ...constraint, stopIds, textIds })
       if (request.lora !== undefined && this.#adapters) this.#adapters.enter(sequence)
       else this.#scheduler.add(sequence)
     }
     const { timeout } = request.scheduling
     if (timeout !== undefined) this.#deadlines.set(request.requestId, this.#clock() + timeout * 1000)
+  }
+
+  /** What a plugin does not accept is the fault of this request alone. */
+  #openProcessors(sequence: Sequence): void {
+    const { promptTokenIds, params } = sequence.request
+    try {
+      sequence.processors = this.#processors?.open(params.logitsProcessorsArgs, promptTokenIds) ?? []
+    } catch (error) {
+      sequence.fault = SlipwayError.fromWire(SlipwayError.toWire(error))
+    }
   }
 
   #openMatcher(request: MatcherRequest): RemoteMatcher {
@@ -256,7 +271,7 @@ export class Engine {
       group.take(sequence, logprobs!)
       return []
     }
-    sequence.append(token)
+    sequence.append(token, logprobs?.logprob)
     if (sequence.finish) this.#end(sequence)
     else if (sequence.matcher) this.#matchers!.accept(sequence.matcher, token)
     const output = {

@@ -11,6 +11,7 @@ export type {
   TokenLogprob,
   Usage,
 } from './outputs.ts'
+export type { LogitsProcessor, LogitsProcessorPlugin, LogitsProcessorRequest } from './logits-processor.ts'
 export type { BeamSearchParams } from './beam-search-params.ts'
 export { resolveParams, type ResolvedParams, type SamplingParams, type StructuredOutputs } from './sampling-params.ts'
 export { resolveScheduling, type SchedulingOptions } from './scheduling-options.ts'

@@ -7,7 +7,6 @@ import {
   readGenerationConfig,
   Tokenizer,
   type ChatMessage,
-  type GenerationConfig,
 } from '@slipway/checkpoint'
 import { GrammarChecker } from '@slipway/grammar'
 import { SlipwayError } from '@slipway/tensor'
@@ -18,10 +17,12 @@ import { planChat, type ChatParams, type ChatPlan } from './chat/plan-chat.ts'
 import { badWordIds } from './bad-words.ts'
 import { resolveBeamSearch, type BeamSearchParams, type ResolvedBeamSearch } from './beam-search-params.ts'
 import { EngineClient } from './client.ts'
+import { defaultsFrom } from './default-params.ts'
 import type { EngineStats } from './engine.ts'
 import { GenerationStream } from './generation-stream.ts'
 import { runAll, streamAll, type BatchOptions, type IndexedEvent, type RequestOptions } from './batch.ts'
 import { endIds, grammarSetup } from './grammar-setup.ts'
+import { checkProcessorNames } from './logits-processor.ts'
 import { locateModel, type ModelSource } from './locate-model.ts'
 import { resolveEngineOptions, type EngineOptions, type ResolvedEngineOptions } from './options.ts'
 import type { RequestOutput } from './outputs.ts'
@@ -178,16 +179,7 @@ export class LLM {
     params: BeamSearchParams,
     options: RequestOptions & { readonly requestId?: string } = {},
   ): GenerationStream {
-    const { beamSearch, sampling } = resolveBeamSearch(params)
-    const { maxNumSeqs } = this.#options
-    if (beamSearch.beamWidth > maxNumSeqs)
-      throw new SlipwayError(
-        'request',
-        `beamWidth ${beamSearch.beamWidth} is above maxNumSeqs ${maxNumSeqs}; lower it`,
-        {
-          param: 'beamWidth',
-        },
-      )
+    const { beamSearch, sampling } = resolveBeamSearch(params, this.#options.maxNumSeqs)
     return this.#submit(prompt, sampling, options, beamSearch)
   }
 
@@ -216,7 +208,8 @@ export class LLM {
           maxModelLen: info.maxModelLen,
         },
       )
-    const { maxNumSeqs, maxWaitingRequests } = this.#options
+    checkProcessorNames(resolved.logitsProcessorsArgs, info.logitsProcessors)
+    const { maxNumSeqs, maxWaitingRequests, earlyStopConfig } = this.#options
     if (client.numRequests >= maxNumSeqs + maxWaitingRequests)
       throw new SlipwayError('overload', `${client.numRequests} requests are under way; try again later`, {
         retryAfter: client.secondsPerRequest,
@@ -227,6 +220,8 @@ export class LLM {
       params: {
         ...resolved,
         badWordsTokenIds: [...resolved.badWordsTokenIds, ...badWordIds(resolved.badWords, tokenizer)],
+        // a beam search goes on to its own end
+        earlyStop: beamSearch ? undefined : (resolved.earlyStop ?? earlyStopConfig),
         seed: resolved.seed ?? randomInt(2 ** 47),
         maxTokens: Math.min(resolved.maxTokens ?? room, room),
       },
@@ -444,15 +439,4 @@ function checkIds(ids: readonly number[], vocabSize: number): readonly number[] 
   const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize)
   if (bad === undefined) return ids
   throw new SlipwayError('request', `token id ${bad} is outside the vocabulary of ${vocabSize}`, { param: 'prompt' })
-}
-
-function defaultsFrom(config: GenerationConfig): SamplingParams {
-  // `do_sample: false` is how a checkpoint says greedy
-  const temperature = config.doSample === false ? 0 : config.temperature
-  const { topK, topP, minP, typicalP, repetitionPenalty } = config
-  return Object.fromEntries(
-    Object.entries({ temperature, topK, topP, minP, typicalP, repetitionPenalty }).filter(
-      ([, value]) => value !== undefined,
-    ),
-  )
 }

@@ -20,6 +20,7 @@ import { endIds, grammarSetup } from './grammar-setup.ts'
 import { openTier } from './open-tier.ts'
 import type { ResolvedEngineOptions } from './options.ts'
 import type { LoadProgress, ModelInfo, WorkerSetup } from './protocol.ts'
+import { LogitsProcessors } from './logits-processor.ts'
 import { PrefixCache } from './prefix-cache.ts'
 import { Runner } from './runner.ts'
 import { Scheduler } from './scheduler.ts'
@@ -95,6 +96,7 @@ export async function loadEngine(
     memory: runner.memory,
     config: model.config,
   })
+  const processors = await LogitsProcessors.load(options.logitsProcessors ?? [], checkpoint.config.vocabSize)
   const eosIds = endIds(checkpoint.config, checkpoint.generationConfig)
   const grammars = grammarSetup(directory, checkpoint.config.vocabSize, eosIds)
   const scheduler = new Scheduler(pool, options, tier)
@@ -107,6 +109,7 @@ export async function loadEngine(
     eosIds,
     adapters,
     matchers: () => new Matchers(grammars),
+    processors,
     copyBlock: (from, to) => runner.memory.copy(from, to),
   })
   const info: ModelInfo = {
@@ -125,6 +128,7 @@ export async function loadEngine(
     numBlocks: plan.numBlocks,
     kvCacheTokens: plan.numBlocks * options.blockSize,
     kvCacheBytes: plan.numBlocks * plan.bytesPerBlock,
+    logitsProcessors: processors.names,
     loadSeconds: (performance.now() - started) / 1000,
     fromPackedCache,
   }

@@ -26,6 +26,7 @@ export function isPlain(sequence: Sequence): boolean {
     !grammarMask(sequence) &&
     !params.allowedTokenIds &&
     params.badWordsTokenIds.length === 0 &&
+    sequence.processors.length === 0 &&
     sequence.numLogprobs === undefined &&
     !hasPenalties(params) &&
     sequence.numGenerated >= params.minTokens &&

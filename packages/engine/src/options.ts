@@ -7,6 +7,12 @@ const count = z
   .max(2 ** 31 - 1)
 const floatTypes = ['auto', 'float32', 'bfloat16', 'float16'] as const
 
+/** When an answer that repeats itself ends: FastDeploy's strategy "repetition", with its defaults. */
+export const earlyStopSchema = z.strictObject({
+  windowSize: count.default(3000).describe('end an answer that repeats itself: so many sure tokens in a row'),
+  threshold: z.number().min(0).max(1).default(0.99).describe('probability above which a token is sure'),
+})
+
 /** Engine settings, named as vLLM and FastDeploy name them; the command line derives its flags from this. */
 export const engineOptionsSchema = z.strictObject({
   device: z
@@ -78,6 +84,11 @@ export const engineOptionsSchema = z.strictObject({
     .max(1024)
     .default(16)
     .describe('highest rank of a LoRA adapter; each place has room for it'),
+  logitsProcessors: z
+    .array(z.string().min(1))
+    .optional()
+    .describe('modules that change logits, for requests that name them; see LogitsProcessorPlugin'),
+  earlyStopConfig: earlyStopSchema.optional(),
   maxWaitingRequests: count.default(1024).describe('requests that may queue before new ones are refused'),
 })
 

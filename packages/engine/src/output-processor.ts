@@ -3,6 +3,7 @@ import type { StepOutput } from './engine.ts'
 import type { ChosenLogprob, GenerationEvent } from './outputs.ts'
 import type { RawLogprobs } from './runner.ts'
 import type { ResolvedParams } from './sampling-params.ts'
+import { repetitionStop } from './sequence.ts'
 import { StopStrings } from './stop-strings.ts'
 
 /** Turns the engine's tokens of one completion into text events: detokenises, finds stop strings, names logprobs. */
@@ -34,10 +35,11 @@ export class OutputProcessor {
     const index = this.#index
     let text = ''
     let stop: string | undefined
+    const stopsByToken = finish?.reason === 'stop' && finish.stopReason !== repetitionStop
     for (const [i, id] of tokenIds.entries()) {
       this.numTokens++
       this.cumulativeLogprob += logprobs?.[i]?.logprob ?? 0
-      const isStopToken = finish?.reason === 'stop' && i === tokenIds.length - 1
+      const isStopToken = stopsByToken && i === tokenIds.length - 1
       if (isStopToken && !this.#params.includeStopStrInOutput) continue
       const piece = this.#detokenizer.push(id)
       // stop strings count only after minTokens, like end of text

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { cpuAvailable } from '@slipway/tensor'
+import type { ResolvedBeamSearch } from './beam-search-params.ts'
 import type { EngineOptions } from './options.ts'
 import type { SamplingParams } from './sampling-params.ts'
 import type { SchedulingOptions } from './scheduling-options.ts'
@@ -26,6 +27,7 @@ interface Ask {
   readonly prompt: readonly number[]
   readonly params: SamplingParams
   readonly scheduling: SchedulingOptions
+  readonly beamSearch?: ResolvedBeamSearch
 }
 
 /** Texts that begin alike at random places: branches of one tree. */
@@ -36,6 +38,15 @@ function randomAsks(count: number, random: (n: number) => number): Ask[] {
     const prompt = [...stem.slice(0, 1 + random(stem.length)), ...Array.from({ length: random(24) }, () => random(150))]
     if (prompt.length > 72) prompt.length = 72
     texts.push(prompt)
+    if (random(12) === 0) {
+      const beamWidth = 1 + random(4)
+      return {
+        prompt,
+        params: { maxTokens: 1 + random(12), n: 1 + random(beamWidth), stopTokenIds: [random(150), random(150)] },
+        scheduling: {},
+        beamSearch: { beamWidth, lengthPenalty: random(3), earlyStopping: [true, false, 'never' as const][random(3)]! },
+      }
+    }
     return {
       prompt,
       params: {
@@ -50,6 +61,7 @@ function randomAsks(count: number, random: (n: number) => number): Ask[] {
         ...(random(6) === 0 && { allowedTokenIds: Array.from({ length: 40 }, () => random(150)) }),
         ...(random(4) === 0 && { badWordsTokenIds: [random(150), [random(150), random(150)]] }),
         ...(random(6) === 0 && { bestOf: 3, n: 2 }),
+        ...(random(6) === 0 && { earlyStop: { windowSize: 1 + random(3), threshold: 0.1 } }),
       },
       scheduling: { user: String(random(3)), priority: random(8) === 0 ? 1 : 0, cacheSalt: random(9) === 0 ? 'x' : '' },
     }
@@ -62,8 +74,8 @@ async function answer(asks: readonly Ask[], options: EngineOptions, model: strin
   let next = 0
   while (next < asks.length || engine.hasWork) {
     for (let arrivals = random(4); arrivals > 0 && next < asks.length; arrivals--, next++) {
-      const { prompt, params, scheduling } = asks[next]!
-      addRequest(engine, String(next), prompt, params, scheduling)
+      const { prompt, params, scheduling, beamSearch } = asks[next]!
+      addRequest(engine, String(next), prompt, params, scheduling, beamSearch)
     }
     if (random(20) === 0) {
       await engine.flush()

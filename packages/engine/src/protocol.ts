@@ -23,6 +23,8 @@ export interface ModelInfo {
   /** Tokens that the KV cache holds: numBlocks * blockSize. */
   readonly kvCacheTokens: number
   readonly kvCacheBytes: number
+  /** Names of the plugins that requests may ask for. */
+  readonly logitsProcessors: readonly string[]
   readonly loadSeconds: number
   /** Whether the weights were read as an earlier start had packed them. */
   readonly fromPackedCache: boolean

@@ -15,6 +15,7 @@ import {
 } from '@slipway/tensor'
 import { DecodeSteps } from './decode-steps.ts'
 import { KvMemory } from './kv-memory.ts'
+import { applyProcessors } from './logits-processor.ts'
 import { changesOf, isPlain, type LogitChanges } from './logit-changes.ts'
 import type { Chunk } from './step-plan.ts'
 import type { Sequence } from './sequence.ts'
@@ -116,6 +117,10 @@ export class Runner {
     const withLogprobs = sequences.flatMap(({ numLogprobs }, i) => (numLogprobs === undefined ? [] : [i]))
     // a copy: logprobs are the model's own, and the adjustments are made in place
     const raw = withLogprobs.length > 0 ? selectRows(logits, this.#ints(withLogprobs)) : undefined
+    if (sequences.some(({ processors }) => processors.length > 0)) {
+      await this.#device.run(raw ? [logits, raw] : [logits])
+      await this.#process(logits, sequences, changes)
+    }
     const adjustments = this.#adjustments(sequences, changes)
     if (adjustments) adjustLogits(logits, adjustments)
     this.#mask(logits, changes)
@@ -126,7 +131,20 @@ export class Runner {
     const wanted = withLogprobs.map((i) => ({ token: tokens[i]!, count: sequences[i]!.numLogprobs! }))
     const listed = raw ? await this.#logprobs(raw, wanted) : []
     const byRow = new Map(withLogprobs.map((row, i) => [row, listed[i]!]))
-    return sequences.map((sequence, i) => ({ sequence, token: tokens[i]!, logprobs: byRow.get(i) }))
+    const drawn = sequences.map((sequence, i) => ({ sequence, token: tokens[i]!, logprobs: byRow.get(i) }))
+    return drawn.filter(({ sequence }) => !sequence.fault)
+  }
+
+  /** Lets plugins change the rows of their sequences; one that fails is the fault of its sequence. */
+  async #process(logits: Tensor, sequences: readonly Sequence[], changes: readonly LogitChanges[]): Promise<void> {
+    const values = (await this.#device.read(logits)) as Float32Array
+    const { vocabSize } = this.#model.config
+    for (const [i, sequence] of sequences.entries()) {
+      if (sequence.processors.length === 0) continue
+      const row = values.subarray(i * vocabSize, (i + 1) * vocabSize)
+      sequence.fault = applyProcessors(sequence.processors, row, [...sequence.tokens], changes[i]!)
+    }
+    this.#device.write(logits, values)
   }
 
   /** Lists the log-probabilities of prompts, whose rows come first; returns the others. */

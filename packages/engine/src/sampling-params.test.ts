@@ -49,6 +49,7 @@ describe('refuses, naming the parameter', () => {
     ['badWordsTokenIds', { badWordsTokenIds: [5, [6, 100]] }],
     ['promptLogprobs', { promptLogprobs: 21 }],
     ['bestOf', { bestOf: 2, n: 3 }],
+    ['earlyStop', { earlyStop: { windowSize: 0 } }],
     ['beamWidth', { beamWidth: 4 }],
   ]
   test.each(rows)('%s in %o', (name, params) => {

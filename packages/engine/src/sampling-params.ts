@@ -2,6 +2,7 @@ import { toSource, type GrammarSource, type GrammarSpec, type Trigger } from '@s
 import { SlipwayError } from '@slipway/tensor'
 import { z } from 'zod'
 import type { Thinking } from './thinking.ts'
+import { earlyStopSchema } from './options.ts'
 
 /** A constraint on the text; with `after` it holds from there on, such as behind the end of a model's thinking. */
 export interface StructuredOutputs extends GrammarSpec {
@@ -46,6 +47,10 @@ export interface SamplingParams {
   /** Leaves the stop string in the text. */
   readonly includeStopStrInOutput?: boolean | undefined
   readonly ignoreEos?: boolean | undefined
+  /** Ends an answer with `windowSize` tokens in a row of which the model was surer than `threshold`; false: never. */
+  readonly earlyStop?: { readonly windowSize?: number; readonly threshold?: number } | false | null | undefined
+  /** Arguments of logits processors, by the names under which the engine has them; only these are applied. */
+  readonly logitsProcessorsArgs?: Readonly<Record<string, unknown>> | null | undefined
   /** The same seed gives the same text; absent: a random one. */
   readonly seed?: number | null | undefined
   /** Completions per prompt. */
@@ -106,6 +111,11 @@ const schema = z.strictObject({
   stopTokenIds: z.array(tokenId).max(1024).default([]),
   includeStopStrInOutput: z.boolean().default(false),
   ignoreEos: z.boolean().default(false),
+  earlyStop: z.union([z.literal(false), earlyStopSchema]).nullish(),
+  logitsProcessorsArgs: z
+    .record(z.string(), z.unknown())
+    .nullish()
+    .transform((args) => args ?? {}),
   seed: integer(-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER).nullish(),
   n: integer(1, 128).default(1),
   bestOf: integer(1, 128).nullish(),

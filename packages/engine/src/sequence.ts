@@ -3,6 +3,7 @@ import type { SlipwayError } from '@slipway/tensor'
 import type { Adapter } from './adapters.ts'
 import type { ResolvedBeamSearch } from './beam-search-params.ts'
 import type { BlockOwner } from './block-pool.ts'
+import type { NamedProcessor } from './logits-processor.ts'
 import type { FinishReason } from './outputs.ts'
 import type { RawLogprobs } from './runner.ts'
 import type { ResolvedParams } from './sampling-params.ts'
@@ -29,6 +30,9 @@ export interface TokenUse {
   readonly inPrompt: boolean
 }
 
+/** The stop reason of an answer that repeats itself. */
+export const repetitionStop = 'repetition'
+
 /** Rows of a prompt whose logits are wanted in one step: each takes the memory of a vocabulary. */
 const maxPromptRows = 64
 
@@ -50,7 +54,11 @@ export class Sequence implements BlockOwner {
   arrival = 0
   /** How often a sequence that came later got blocks that this one waits for. */
   numOvertaken = 0
-  finish: { reason: FinishReason; stopReason: number | null } | undefined
+  finish: { reason: FinishReason; stopReason: string | number | null } | undefined
+  /** Plugins that its logits go through. */
+  processors: readonly NamedProcessor[] = []
+  /** Tokens of late of which the model was sure. */
+  #numSure = 0
   /** Says which tokens may come next, where the request constrains its text. */
   matcher: RemoteMatcher | undefined
   /** What the model is changed by for this sequence. */
@@ -106,8 +114,8 @@ export class Sequence implements BlockOwner {
 
   /** How many best tokens to list with log-probabilities of each generated token; undefined: no log-probabilities. */
   get numLogprobs(): number | undefined {
-    const { logprobs, bestOf, n } = this.request.params
-    return logprobs ?? ((bestOf ?? n) > n ? 0 : undefined)
+    const { logprobs, bestOf, n, earlyStop } = this.request.params
+    return logprobs ?? ((bestOf ?? n) > n || earlyStop ? 0 : undefined)
   }
 
   /** The same of each token of the prompt; the completions of one request have it in common. */
@@ -153,14 +161,17 @@ export class Sequence implements BlockOwner {
     return thinking.forced ?? sampled
   }
 
-  /** Appends a token and decides whether the sequence ends with it. */
-  append(token: number): void {
+  /** Appends a sampled token, with the model's log-probability if known, and decides whether the sequence ends with it. */
+  append(token: number, logprob = -Infinity): void {
     this.tokens.push(token)
     this.#thinking?.follow(token)
     if (this.#uses) countUse(this.#uses, token, false)
-    const { maxTokens, stopTokenIds } = this.request.params
+    const { maxTokens, stopTokenIds, earlyStop } = this.request.params
+    this.#numSure = earlyStop && Math.exp(logprob) > earlyStop.threshold ? this.#numSure + 1 : 0
     if (this.stopIds.has(token))
       this.finish = { reason: 'stop', stopReason: stopTokenIds.includes(token) ? token : null }
+    else if (earlyStop && this.#numSure >= earlyStop.windowSize)
+      this.finish = { reason: 'stop', stopReason: repetitionStop }
     else if (this.numGenerated >= maxTokens) this.finish = { reason: 'length', stopReason: null }
   }
 

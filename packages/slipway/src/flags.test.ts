@@ -14,6 +14,10 @@ test.each([
   ],
   [['--no-packed-cache', '--pin-threads'], { ...on, packedCache: false, pinThreads: true }],
   [
+    ['--logits-processors', 'a.js', 'b.js', '--early-stop-config-threshold', '0.5'],
+    { ...on, logitsProcessors: ['a.js', 'b.js'], earlyStopConfig: { threshold: 0.5 } },
+  ],
+  [
     ['--kv-disk-cache-directory', '/d', '--kv-disk-cache-bytes', '5GB'],
     { ...on, kvDiskCache: { directory: '/d', bytes: '5GB' } },
   ],

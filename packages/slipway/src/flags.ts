@@ -68,6 +68,10 @@ export function addEngineFlags(command: Command): Command {
       else command.option(`--${kebab(name)}`, description)
       continue
     }
+    if (type === 'array') {
+      command.option(`--${kebab(name)} <value...>`, description)
+      continue
+    }
     const text = preset === undefined ? description : `${description} (default: ${String(preset)})`
     const option = new Option(`--${kebab(name)} <${choices ? 'type' : type === 'integer' ? 'n' : 'value'}>`, text)
     if (choices) option.choices(choices)

@@ -22,6 +22,24 @@ export const samplingFields = {
     z.union([z.int(), arrayOf(z.int())], { error: 'must be a token id or a list of them' }),
   ).optional(),
   prompt_logprobs: z.int().optional(),
+  early_stop_config: z
+    .union([
+      z.literal(false),
+      z.strictObject({
+        strategy: z.literal('repetition').optional(),
+        window_size: z.int().optional(),
+        threshold: z.number().optional(),
+      }),
+    ])
+    .transform(
+      (config) =>
+        config && {
+          ...(config.window_size !== undefined && { windowSize: config.window_size }),
+          ...(config.threshold !== undefined && { threshold: config.threshold }),
+        },
+    )
+    .optional(),
+  logits_processors_args: z.record(z.string(), z.unknown()).optional(),
   stop: z.union([z.string(), arrayOf(z.string())], { error: 'must be a string or an array of strings' }).optional(),
   stop_token_ids: arrayOf(z.int()).optional(),
   include_stop_str_in_output: z.boolean().optional(),
@@ -123,6 +141,8 @@ const engineNames = {
   bad_words: 'badWords',
   bad_words_token_ids: 'badWordsTokenIds',
   prompt_logprobs: 'promptLogprobs',
+  early_stop_config: 'earlyStop',
+  logits_processors_args: 'logitsProcessorsArgs',
   stop: 'stop',
   stop_token_ids: 'stopTokenIds',
   include_stop_str_in_output: 'includeStopStrInOutput',
