@@ -5,18 +5,17 @@ import type { SamplingLayout, StepLayout } from './step-layout.ts'
 /** A captured step with the tensors that its numbers are written to. */
 interface Captured {
   readonly program: Program
-  readonly inputs: Readonly<Record<'ids' | 'positions' | 'slots' | 'blockTables' | keyof SamplingLayout, Tensor>> & {
-    readonly adapters?: Tensor
-  }
-  readonly sampled: Tensor
+  readonly inputs: Readonly<Record<string, Tensor | undefined>>
+  /** Sampled tokens [n], or logits [n, V]. */
+  readonly output: Tensor
 }
 
 /** Batch sizes and table widths in use at one time; each costs its commands and a few small tensors. */
 const maxCaptured = 8
 
 /**
- * Steps in which every sequence decodes one token and is sampled from the model's own logits. Two of one shape differ in
- * numbers only, so each shape is recorded and planned once.
+ * Steps in which every sequence decodes one token. Two of one shape differ in numbers only, so each shape is recorded and
+ * planned once: to its end where tokens are sampled from the model's own logits, or up to the logits.
  */
 export class DecodeSteps {
   readonly #device: Device
@@ -32,23 +31,32 @@ export class DecodeSteps {
   }
 
   /** The next token of every row. */
-  async run(layout: StepLayout, sampling: SamplingLayout): Promise<ArrayLike<number>> {
+  async sample(layout: StepLayout, sampling: SamplingLayout): Promise<ArrayLike<number>> {
+    return (await this.#device.read(await this.#run(layout, sampling))) as Int32Array
+  }
+
+  /** The logits of every row. They stay until the next step of that shape, and may be changed in place. */
+  logits(layout: StepLayout): Promise<Tensor> {
+    return this.#run(layout)
+  }
+
+  async #run(layout: StepLayout, sampling?: SamplingLayout): Promise<Tensor> {
     // a step records those products that some adapter on the device touches
     const used = layout.adapters ? (this.#model.adapters?.usedProducts ?? '') : ''
-    const key = `${layout.ids.length} x ${layout.width} ${used}`
-    const step = this.#captured.get(key) ?? this.#capture(layout)
+    const key = `${layout.ids.length} x ${layout.width} ${used}${sampling ? ' sampled' : ''}`
+    const step = this.#captured.get(key) ?? this.#capture(layout, sampling !== undefined)
     this.#captured.delete(key)
     this.#captured.set(key, step)
     if (this.#captured.size > maxCaptured) this.#captured.delete(this.#captured.keys().next().value!)
     const { ids, positions, slots, blockTables, adapters } = layout
     const given = { ids, positions, slots, blockTables, ...(adapters && { adapters }), ...sampling }
     for (const [name, values] of Object.entries(given))
-      this.#device.write(step.inputs[name as keyof Captured['inputs']]!, values)
+      this.#device.write(step.inputs[name]!, values as ArrayLike<number>)
     await this.#device.replay(step.program)
-    return (await this.#device.read(step.sampled)) as Int32Array
+    return step.output
   }
 
-  #capture({ ids, width, adapters }: StepLayout): Captured {
+  #capture({ ids, width, adapters }: StepLayout, isSampled: boolean): Captured {
     const n = ids.length
     const ints = (): Tensor => this.#device.zeros([n], 'i32')
     const inputs = {
@@ -56,10 +64,7 @@ export class DecodeSteps {
       positions: ints(),
       slots: ints(),
       blockTables: this.#device.zeros([n, width], 'i32'),
-      params: this.#device.zeros([n, 5], 'f32'),
-      seeds: this.#device.zeros([n, 2], 'u32'),
-      places: this.#device.zeros([n], 'u32'),
-      ...(adapters && { adapters: ints() }),
+      adapters: adapters && ints(),
     }
     const rows = this.#device.tensor(
       ids.map((_, i) => i),
@@ -74,7 +79,13 @@ export class DecodeSteps {
       },
       this.#caches,
     )!
-    const sampled = sample(logits, inputs.params, inputs.seeds, inputs.places)
-    return { program: this.#device.capture([sampled]), inputs, sampled }
+    if (!isSampled) return { program: this.#device.capture([logits]), inputs, output: logits }
+    const sampling = {
+      params: this.#device.zeros([n, 5], 'f32'),
+      seeds: this.#device.zeros([n, 2], 'u32'),
+      places: this.#device.zeros([n], 'u32'),
+    }
+    const output = sample(logits, sampling.params, sampling.seeds, sampling.places)
+    return { program: this.#device.capture([output]), inputs: { ...inputs, ...sampling }, output }
   }
 }

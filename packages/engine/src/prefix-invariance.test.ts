@@ -75,7 +75,7 @@ async function answer(asks: readonly Ask[], options: EngineOptions, model: strin
   while (next < asks.length || engine.hasWork) {
     for (let arrivals = random(4); arrivals > 0 && next < asks.length; arrivals--, next++) {
       const { prompt, params, scheduling, beamSearch } = asks[next]!
-      addRequest(engine, String(next), prompt, params, scheduling, beamSearch)
+      addRequest(engine, String(next), prompt, params, scheduling, beamSearch && { beamSearch })
     }
     if (random(20) === 0) {
       await engine.flush()

@@ -74,12 +74,15 @@ export class Runner {
   async #run(chunks: readonly Chunk[], awaitMasks?: AwaitMasks): Promise<Sampled[]> {
     const complete = chunks.filter(({ sequence, numTokens }) => sequence.numPending === numTokens)
     const layout = layOut(chunks, this.#blockSize)
-    if (layout.ids.length === complete.length && complete.every(({ sequence }) => isPlain(sequence))) {
+    const isDecode = layout.ids.length === complete.length && layout.promptRows.length === 0
+    if (isDecode && complete.every(({ sequence }) => isPlain(sequence))) {
       const decoded = complete.map(({ sequence }) => sequence)
-      const tokens = await this.#decodeSteps.run(layout, samplingOf(decoded))
+      const tokens = await this.#decodeSteps.sample(layout, samplingOf(decoded))
       return decoded.map((sequence, i) => ({ sequence, token: sequence.choose(tokens[i]!), logprobs: undefined }))
     }
-    let logits = this.#model.forward(this.#batchOf(layout), this.#caches)
+    let logits: Tensor | undefined = isDecode
+      ? await this.#decodeSteps.logits(layout)
+      : this.#model.forward(this.#batchOf(layout), this.#caches)
     if (logits && layout.promptRows.length > 0) logits = await this.#takePromptRows(logits, layout)
     if (!logits) {
       await this.#device.run([])
@@ -87,7 +90,7 @@ export class Runner {
     }
     const due = complete.map((chunk) => chunk.sequence)
     if (!due.every(({ canSample }) => canSample)) {
-      await this.#device.run([logits])
+      if (!isDecode) await this.#device.run([logits])
       await awaitMasks?.(due)
     }
     const changes = due.map((sequence) => this.#changesOf(sequence))
@@ -131,8 +134,8 @@ export class Runner {
     const wanted = withLogprobs.map((i) => ({ token: tokens[i]!, count: sequences[i]!.numLogprobs! }))
     const listed = raw ? await this.#logprobs(raw, wanted) : []
     const byRow = new Map(withLogprobs.map((row, i) => [row, listed[i]!]))
-    const drawn = sequences.map((sequence, i) => ({ sequence, token: tokens[i]!, logprobs: byRow.get(i) }))
-    return drawn.filter(({ sequence }) => !sequence.fault)
+    const results = sequences.map((sequence, i) => ({ sequence, token: tokens[i]!, logprobs: byRow.get(i) }))
+    return results.filter(({ sequence }) => !sequence.fault)
   }
 
   /** Lets plugins change the rows of their sequences; one that fails is the fault of its sequence. */

@@ -1,4 +1,17 @@
-import { addAll, alt, chars, checkRules, grammarFault, optional, ref, repeat, seq, text, type Node } from './ast.ts'
+import {
+  addAll,
+  alt,
+  chars,
+  checkRules,
+  grammarFault,
+  optional,
+  ref,
+  repeat,
+  seq,
+  text,
+  type CodeRange,
+  type Node,
+} from './ast.ts'
 import { isSchema, show, type Schema } from './json-common.ts'
 import { jsonSchemaRules, type JsonOptions } from './json-schema.ts'
 import { stringLimits, stringPattern } from './json-string.ts'
@@ -15,6 +28,7 @@ interface TaggedOptions extends JsonOptions {
 const known = new Set(
   '$schema $id $defs definitions title description type properties required additionalProperties strict'.split(' '),
 )
+const stringKeywords = new Set(['pattern', 'format', 'minLength', 'maxLength'])
 /** Longer chains of references are taken for endless. */
 const maxReferences = 16
 
@@ -65,7 +79,8 @@ class TaggedArguments {
 
   #value(property: unknown, name: string): Node {
     try {
-      return this.#branches(property, `schema.properties.${name}`, maxReferences)
+      const where = `schema.properties.${name}`
+      return this.#branches(property, where, maxReferences, this.#typesOf(property, where, maxReferences))
     } catch (error) {
       if (this.#options.isLoose) return this.#anyText()
       throw error
@@ -73,25 +88,43 @@ class TaggedArguments {
   }
 
   /** The value of a property, by what it may be: a parser takes JSON of an allowed type for such, and else a string. */
-  #branches(given: unknown, where: string, left: number): Node {
+  #branches(given: unknown, where: string, left: number, types: ReadonlySet<string>): Node {
     if (left === 0) throw grammarFault(`${where}: is nested too deeply`)
     if (given === true) return this.#anyText()
     const schema = this.#resolve(given, where)
     const values = 'const' in schema ? [schema['const']] : schema['enum']
-    if (Array.isArray(values)) return alt(...values.map((value) => this.#constant(value, where)))
+    if (Array.isArray(values)) return alt(...values.map((value) => this.#constant(value, where, types)))
     for (const key of ['anyOf', 'oneOf']) {
       const options = schema[key]
       if (Array.isArray(options))
-        return alt(...options.map((option, i) => this.#branches(option, `${where}.${key}[${i}]`, left - 1)))
+        return alt(...options.map((option, i) => this.#branches(option, `${where}.${key}[${i}]`, left - 1, types)))
     }
     const { type } = schema
-    if (Array.isArray(type)) return alt(...type.map((one) => this.#branches({ ...schema, type: one }, where, left - 1)))
+    if (Array.isArray(type) && type.includes('string')) {
+      const rest = type.filter((one) => one !== 'string')
+      const string = this.#string(schema, where, types)
+      const other = Object.fromEntries(Object.entries(schema).filter(([key]) => !stringKeywords.has(key)))
+      return rest.length === 0 ? string : alt(string, this.#json({ ...other, type: rest }))
+    }
     if (type === undefined && !('allOf' in schema) && !('properties' in schema)) return this.#anyText()
-    return type === 'string' ? this.#string(schema, where) : this.#json(schema)
+    return type === 'string' ? this.#string(schema, where, types) : this.#json(schema)
   }
 
-  #constant(value: unknown, where: string): Node {
+  /** The types of a value, by all branches of its schema. */
+  #typesOf(given: unknown, where: string, left: number): Set<string> {
+    if (left === 0 || given === true) return new Set()
+    const schema = this.#resolve(given, where)
+    const values = 'const' in schema ? [schema['const']] : schema['enum']
+    if (Array.isArray(values)) return new Set(values.map(typeOf))
+    const options = schema['anyOf'] ?? schema['oneOf']
+    if (Array.isArray(options)) return new Set(options.flatMap((one) => [...this.#typesOf(one, where, left - 1)]))
+    return new Set([schema['type']].flat().map(String))
+  }
+
+  #constant(value: unknown, where: string, types: ReadonlySet<string>): Node {
     if (typeof value !== 'string') return text(JSON.stringify(value))
+    if (beginnings(types).includes(value.trimStart().charAt(0)) && value !== '')
+      throw grammarFault(`${where}: the text ${show(value)} could be JSON of another type that is allowed`)
     if (this.#tags.never.some((marker) => value.includes(marker)))
       throw grammarFault(`${where}: the value ${show(value)} holds a marker of this model's calls`)
     return text(value)
@@ -109,12 +142,21 @@ class TaggedArguments {
     return ref(`${prefix}root`)
   }
 
-  #string(schema: Schema, where: string): Node {
+  #string(schema: Schema, where: string, types: ReadonlySet<string>): Node {
     const pattern = stringPattern(schema, where)
+    const reserved = beginnings(types)
+    if (pattern !== undefined && reserved !== '')
+      throw grammarFault(`${where}: a text by a pattern or format could be JSON of another type that is allowed`)
     if (pattern !== undefined) return parseRegex(pattern, where)
-    const limits = stringLimits(schema, where)
     // counted text is kept simple: it does without the letter that begins a marker
-    return limits ? repeat(chars(...complement([bracket])), ...limits) : this.#anyText()
+    const plain = complement([bracket])
+    const limits = stringLimits(schema, where)
+    if (reserved === '') return limits ? repeat(chars(...plain), ...limits) : this.#anyText()
+    const first = chars(...subtract(plain, Array.from(`${reserved} \n\r\t`, codeRange)))
+    const [min, max] = limits ?? [0, Infinity]
+    const rest = limits ? repeat(chars(...plain), Math.max(0, min - 1), max - 1) : this.#anyText()
+    const some = max === 0 ? text('') : seq(first, rest)
+    return min === 0 ? optional(some) : some
   }
 
   /** Text without any of the markers, as a loop over letters that are no bracket and over failed beginnings of markers. */
@@ -160,3 +202,19 @@ class TaggedArguments {
 }
 
 const bracket = [0x3c, 0x3c] as const
+
+function codeRange(letter: string): CodeRange {
+  return [letter.charCodeAt(0), letter.charCodeAt(0)]
+}
+
+function typeOf(value: unknown): string {
+  if (value === null) return 'null'
+  return Array.isArray(value) ? 'array' : typeof value
+}
+
+/** First letters of JSON whose type, beside strings, may be bound: a parser would take such a text for it. */
+function beginnings(types: ReadonlySet<string>): string {
+  if (!types.has('string')) return ''
+  const isNumeric = types.has('number') || types.has('integer')
+  return `${isNumeric ? '-0123456789' : ''}${types.has('object') ? '{' : ''}${types.has('array') ? '[' : ''}`
+}

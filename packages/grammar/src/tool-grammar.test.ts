@@ -144,6 +144,10 @@ describe('arguments between tags', () => {
       ['[x]', '"all"'],
     ],
     [{ $ref: '#/$defs/n' }, ['7'], ['x']],
+    // what begins as JSON of another type would be taken for it
+    [{ type: ['string', 'integer'], minLength: 0, maximum: 5 }, ['a1', '4', ''], ['17', '-x', ' 9']],
+    [{ type: ['string', 'null'] }, ['4', 'null', 'x'], []],
+    [{ enum: ['red', 7, null] }, ['red', '7', 'null'], ['"red"', '8']],
     [{}, ['anything', '{"a": 1}'], []],
     [{ type: 'object', properties: { a: { type: 'boolean' } } }, ['{"a": true}', '{}'], ['{"a": 1}', 'x']],
   ])('%j', (schema, good, bad) => {
@@ -174,6 +178,11 @@ describe('schemas that cannot be enforced', () => {
     [{ type: 'object', properties: { 'a<b': {} } }, 'cannot stand between tags'],
     [{ type: 'object', properties: {}, required: ['a'] }, 'none of the properties'],
     [{ type: 'object', properties: { a: { const: 'x</v>' } } }, 'holds a marker'],
+    [{ type: 'object', properties: { a: { enum: ['7', 7] } } }, 'could be JSON of another type'],
+    [
+      { type: 'object', properties: { a: { type: ['string', 'number'], pattern: 'a' } } },
+      'a text by a pattern or format could be JSON',
+    ],
     [{ $ref: '#/$defs/x', $defs: { x: { $ref: '#/$defs/x' } } }, 'cannot be followed'],
   ])('%j between tags', (parameters, message) => {
     expect(() => read(spec(tagged, parameters, true), '')).toThrow(message)

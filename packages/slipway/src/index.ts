@@ -2,8 +2,12 @@
 export {
   LLM,
   GenerationStream,
+  type AnswerMessage,
   type BatchOptions,
   type ChatOptions,
+  type ChatOutput,
+  type ChatPlan,
+  type ChatTool,
   type ChosenLogprob,
   type CompletionOutput,
   type EngineOptions,
@@ -17,6 +21,7 @@ export {
   type Prompt,
   type RequestOutput,
   type SamplingParams,
+  type Thinking,
   type TokenLogprob,
   type Usage,
 } from '@slipway/engine'

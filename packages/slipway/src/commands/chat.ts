@@ -1,14 +1,28 @@
+import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import type { ChatMessage } from '@slipway/checkpoint'
-import type { LLM, SamplingParams } from '@slipway/engine'
-import { Command } from 'commander'
+import { efforts, type ChatOptions, type ChatTool, type LLM, type SamplingParams } from '@slipway/engine'
+import { SlipwayError } from '@slipway/tensor'
+import { Command, Option } from 'commander'
 import { addEngineFlags, addSamplingFlags, engineOptions, samplingParams } from '../flags.ts'
 import { interruptSignal, loadModel } from '../loading.ts'
+import { ChatWriter } from './chat-writer.ts'
+import { addParserFlags, checkParserNames, type ParserFlags } from './parser-flags.ts'
 
-interface Flags {
+interface Flags extends ParserFlags {
   readonly system?: string
   readonly message?: string
   readonly lora?: string
+  readonly tools?: string
+  readonly thinking: boolean
+  readonly thinkingTokenBudget?: string
+  readonly reasoningEffort?: ChatOptions['reasoningEffort']
+}
+
+/** How every answer of a talk is asked for. */
+interface Talk {
+  readonly params: SamplingParams
+  readonly options: ChatOptions
 }
 
 /** Talks with a model in the terminal. */
@@ -19,25 +33,54 @@ export function chatCommand(): Command {
     .option('-s, --system <text>', 'system message')
     .option('-m, --message <text>', 'ask this one thing and end')
     .option('--lora <name>', 'the adapter of --lora-modules that answers')
-  return addSamplingFlags(addEngineFlags(command)).action(async (model: string | undefined, flags: Flags) => {
+    .option('--tools <file>', 'JSON list of tools as the OpenAI API has them; calls are shown, not made')
+    .option('--no-thinking', 'answer at once')
+    .option('--thinking-token-budget <n>', 'most tokens of thinking')
+    .addOption(new Option('--reasoning-effort <effort>', 'how much thinking').choices(efforts))
+  addSamplingFlags(addEngineFlags(addParserFlags(command)))
+  return command.action(async (model: string | undefined, flags: Flags) => {
+    checkParserNames(flags)
+    const talk = { params: samplingParams({ ...flags }), options: chatOptions(flags) }
     const llm = await loadModel(model, engineOptions({ ...flags }))
-    const asked = { params: samplingParams({ ...flags }), lora: flags.lora }
     const opening: ChatMessage[] = flags.system === undefined ? [] : [{ role: 'system', content: flags.system }]
     try {
-      if (flags.message !== undefined) await answer(llm, [...opening, { role: 'user', content: flags.message }], asked)
-      else await converse(llm, opening, asked)
+      if (flags.message !== undefined) await answer(llm, [...opening, { role: 'user', content: flags.message }], talk)
+      else await converse(llm, opening, talk)
     } finally {
       await llm.close()
     }
   })
 }
 
-interface Asked {
-  readonly params: SamplingParams
-  readonly lora: string | undefined
+function chatOptions(flags: Flags): ChatOptions {
+  const { lora, tools, thinking, thinkingTokenBudget: budget, reasoningEffort, reasoningParser, toolCallParser } = flags
+  return {
+    lora,
+    reasoningParser,
+    toolCallParser,
+    reasoningEffort,
+    ...(tools !== undefined && { tools: readTools(tools) }),
+    ...(!thinking && { enableThinking: false }),
+    ...(budget !== undefined && { thinkingTokenBudget: toCount(budget) }),
+  }
 }
 
-async function converse(llm: LLM, opening: readonly ChatMessage[], asked: Asked): Promise<void> {
+function readTools(file: string): readonly ChatTool[] {
+  try {
+    const tools: unknown = JSON.parse(readFileSync(file, 'utf8'))
+    if (Array.isArray(tools)) return tools as readonly ChatTool[]
+  } catch (error) {
+    throw new SlipwayError('request', `--tools ${file}: ${(error as Error).message}`)
+  }
+  throw new SlipwayError('request', `--tools ${file}: must hold a JSON list of tools`)
+}
+
+function toCount(text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text)
+  throw new SlipwayError('request', `--thinking-token-budget ${text}: must be a whole number from 0 on`)
+}
+
+async function converse(llm: LLM, opening: readonly ChatMessage[], talk: Talk): Promise<void> {
   let messages = [...opening]
   let isAnswering = false
   const terminal = createInterface({ input: process.stdin, output: process.stderr, prompt: '> ' })
@@ -53,7 +96,7 @@ async function converse(llm: LLM, opening: readonly ChatMessage[], asked: Asked)
     else {
       messages.push({ role: 'user', content: line })
       isAnswering = true
-      messages.push({ role: 'assistant', content: await answer(llm, messages, asked) })
+      messages.push(await answer(llm, messages, talk))
       isAnswering = false
     }
     if (isOpen) terminal.prompt()
@@ -62,18 +105,18 @@ async function converse(llm: LLM, opening: readonly ChatMessage[], asked: Asked)
 }
 
 /** Streams one answer to standard output; Ctrl-C ends it early. */
-async function answer(llm: LLM, messages: readonly ChatMessage[], { params, lora }: Asked): Promise<string> {
+async function answer(llm: LLM, messages: readonly ChatMessage[], { params, options }: Talk): Promise<ChatMessage> {
   const { signal, release } = interruptSignal()
-  let text = ''
+  const plan = llm.planChat(messages, options, params)
+  const hasColours = process.stdout.isTTY && !process.env['NO_COLOR']
+  const writer = new ChatWriter(plan.newAnswer(), (text) => process.stdout.write(text), { hasColours })
   try {
-    for await (const event of llm.chat(messages, params, { stream: true, signal, lora }))
-      if (event.type === 'delta') {
-        text += event.text
-        process.stdout.write(event.text)
-      }
+    const { lora } = options
+    for await (const event of llm.submit(plan.prompt, { ...params, ...plan.params }, { signal, lora }))
+      if (event.type === 'delta') writer.push(event.text, event.tokenIds)
   } finally {
+    writer.finish()
     release()
   }
-  process.stdout.write('\n')
-  return text
+  return writer.message
 }

@@ -1,22 +1,19 @@
 import { basename } from 'node:path'
 import { LLM } from '@slipway/engine'
-import { ParserRegistry } from '@slipway/parsers'
 import { serve } from '@slipway/server'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { addEngineFlags, engineOptions } from '../flags.ts'
 import { loadReporter, modelPath } from '../loading.ts'
+import { addParserFlags, checkParserNames, type ParserFlags } from './parser-flags.ts'
 
-interface Flags {
+interface Flags extends ParserFlags {
   readonly host: string
   readonly port: number
   readonly servedModelName?: string[]
-  readonly toolCallParser: string
-  readonly reasoningParser: string
   readonly runtimeLora?: boolean
 }
 
 const builtInName = 'slipway-mini'
-const parsers = ParserRegistry.builtIn()
 
 /** Starts the OpenAI-compatible server. */
 export function serveCommand(): Command {
@@ -26,15 +23,11 @@ export function serveCommand(): Command {
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .addOption(new Option('--port <n>', 'port to listen on; 0 takes a free one').default(8000).argParser(toPort))
     .option('--served-model-name <name...>', 'names under which clients ask for the model')
-    .option('--tool-call-parser <name>', `form of tool calls: auto, none, ${parsers.toolNames.join(', ')}`, 'auto')
-    .option('--reasoning-parser <name>', `form of reasoning: auto, none, ${parsers.reasoningNames.join(', ')}`, 'auto')
     .option('--runtime-lora', 'let clients load and unload LoRA adapters')
-  return addEngineFlags(command).action(async (model: string | undefined, flags: Flags) => {
+  return addEngineFlags(addParserFlags(command)).action(async (model: string | undefined, flags: Flags) => {
     const names = flags.servedModelName ?? [model === undefined ? builtInName : servedName(model)]
     const { host, port, toolCallParser, reasoningParser, runtimeLora = false } = flags
-    // before a model is loaded for nothing
-    if (!['auto', 'none'].includes(toolCallParser)) parsers.tools(toolCallParser)
-    if (!['auto', 'none'].includes(reasoningParser)) parsers.reasoning(reasoningParser)
+    checkParserNames(flags)
     const { report, done } = loadReporter()
     const llm = LLM.start(modelPath(model), { ...engineOptions({ ...flags }), onProgress: report })
     const server = await serve(llm, {
