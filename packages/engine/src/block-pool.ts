@@ -10,6 +10,14 @@ export interface BlockOwner extends CacheText {
   numCommitted: number
 }
 
+/** What the memory is used for: cells of `blocksPerCell` blocks, the last one of what is left, in order of block number. */
+export interface BlockMap {
+  readonly blocksPerCell: number
+  /** By cell: how many of its blocks are owned, and how many are cached; the others are free. */
+  readonly owned: readonly number[]
+  readonly cached: readonly number[]
+}
+
 /**
  * The KV memory, handed out in blocks of `blockSize` tokens. A block is free, or owned by one sequence or several that
  * share it, or cached: kept without an owner until its memory is needed. Which blocks a sequence gets never changes its
@@ -124,6 +132,20 @@ export class BlockPool {
   /** Forgets all that is cached. */
   reset(): void {
     this.#free.push(...(this.#cache?.clear() ?? []))
+  }
+
+  /** A map of `maxCells` cells at most. */
+  map(maxCells: number): BlockMap {
+    const blocksPerCell = Math.max(1, Math.ceil(this.total / maxCells))
+    const numCells = Math.ceil(this.total / blocksPerCell)
+    const owned = Array.from({ length: numCells }, () => 0)
+    const cached = [...owned]
+    for (const [block, owners] of this.#owners.entries()) {
+      const cell = Math.floor(block / blocksPerCell)
+      if (owners > 0) owned[cell]!++
+      else if (this.#cache?.has(block)) cached[cell]!++
+    }
+    return { blocksPerCell, owned, cached }
   }
 
   #hold(block: number): void {

@@ -1,8 +1,8 @@
 import { Worker } from 'node:worker_threads'
 import { SlipwayError } from '@slipway/tensor'
 import type { AdapterInfo } from './adapters.ts'
-import type { EngineStats, StepOutput } from './engine.ts'
-import type { Command, LoadProgress, LoraCommand, ModelInfo, Report, WorkerSetup } from './protocol.ts'
+import type { StepOutput } from './engine.ts'
+import type { Answers, Command, LoadProgress, LoraCommand, ModelInfo, Report, WorkerSetup } from './protocol.ts'
 import type { EngineRequest } from './sequence.ts'
 
 /** Takes what the engine reports for one request; `error` once, when the engine can bring no more. */
@@ -16,12 +16,12 @@ export class EngineClient {
   readonly ready: Promise<ModelInfo>
   readonly #worker: Worker
   readonly #sinks = new Map<string, RequestSink>()
-  readonly #stats = new Map<number, (stats: EngineStats | SlipwayError) => void>()
+  readonly #questions = new Map<number, (answer: Answers[keyof Answers] | SlipwayError) => void>()
   readonly #changes = new Map<number, (error: SlipwayError | undefined) => void>()
   readonly #exited: Promise<void>
   #failure: SlipwayError | undefined
   #isLoaded = false
-  #numStats = 0
+  #numQuestions = 0
   #adapters: readonly AdapterInfo[] = []
   #numChanges = 0
   #lastEnd = 0
@@ -116,16 +116,17 @@ export class EngineClient {
     if (error) throw error
   }
 
-  async stats(): Promise<EngineStats> {
+  async ask<About extends keyof Answers>(about: About): Promise<Answers[About]> {
     await this.ready
     if (this.#failure) throw this.#failure
-    const id = this.#numStats++
-    const answer = await new Promise<EngineStats | SlipwayError>((resolve) => {
-      this.#stats.set(id, resolve)
-      this.#send({ type: 'stats', id })
+    const id = this.#numQuestions++
+    const answer = await new Promise<Answers[keyof Answers] | SlipwayError>((resolve) => {
+      this.#questions.set(id, resolve)
+      this.#send({ type: 'ask', id, about })
     })
     if (SlipwayError.is(answer)) throw answer
-    return answer
+    // the worker answers what was asked
+    return answer as Answers[About]
   }
 
   /** Stops the worker and waits until it is gone. A load under way is cut off. */
@@ -139,10 +140,10 @@ export class EngineClient {
     this.#worker.postMessage(command)
   }
 
-  #receive(report: Extract<Report, { type: 'step' | 'stats' | 'adapters' }>): void {
-    if (report.type === 'stats') {
-      this.#stats.get(report.id)?.(report.stats)
-      this.#stats.delete(report.id)
+  #receive(report: Extract<Report, { type: 'step' | 'answer' | 'adapters' }>): void {
+    if (report.type === 'answer') {
+      this.#questions.get(report.id)?.(report.answer)
+      this.#questions.delete(report.id)
       return
     }
     const error = report.error && SlipwayError.fromWire(report.error)
@@ -164,8 +165,8 @@ export class EngineClient {
     this.#failure ??= error
     for (const sink of this.#sinks.values()) sink.onError(this.#failure)
     this.#sinks.clear()
-    for (const resolve of this.#stats.values()) resolve(this.#failure)
-    this.#stats.clear()
+    for (const resolve of this.#questions.values()) resolve(this.#failure)
+    this.#questions.clear()
     for (const resolve of this.#changes.values()) resolve(this.#failure)
     this.#changes.clear()
   }

@@ -8,6 +8,7 @@ import type { LogitsProcessors } from './logits-processor.ts'
 import type { FinishReason } from './outputs.ts'
 import type { RawLogprobs, Runner, Sampled } from './runner.ts'
 import type { Scheduler } from './scheduler.ts'
+import { snapshotOf, type EngineSnapshot } from './snapshot.ts'
 import type { Chunk } from './step-plan.ts'
 import { Sequence, type EngineRequest } from './sequence.ts'
 
@@ -44,6 +45,12 @@ export interface EngineStats {
   /** Blocks that came from disk. */
   readonly numFetchedBlocks: number
   readonly numSteps: number
+  /** Tokens run through the model: of prompts, and generated ones. */
+  readonly numComputedTokens: number
+  readonly numGeneratedTokens: number
+  /** Sequences that have got their first token, and the sum of their times to it, in milliseconds. */
+  readonly numFirstTokens: number
+  readonly sumTimeToFirstToken: number
   readonly residentBytes: number
 }
 
@@ -68,6 +75,10 @@ export class Engine {
   /** Milliseconds of the clock at which requests with a timeout end. */
   readonly #deadlines = new Map<string, number>()
   #numSteps = 0
+  #numComputedTokens = 0
+  #numGeneratedTokens = 0
+  #numFirstTokens = 0
+  #sumTimeToFirstToken = 0
 
   /** `clock` counts milliseconds. */
   constructor(parts: {
@@ -113,14 +124,16 @@ export class Engine {
     // where a constraint has markers in it they may be special tokens
     const isMarked = constraint?.source.kind === 'structuralTag' || constraint?.source.kind === 'toolCalls'
     const textIds = isMarked ? keepSpecialTokens : []
+    const now = this.#clock()
     for (const sequence of sequences) {
+      sequence.submittedAt = now
       if (!group) this.#openProcessors(sequence)
       if (constraint) sequence.matcher = this.#openMatcher({ ...constraint, stopIds, textIds })
       if (request.lora !== undefined && this.#adapters) this.#adapters.enter(sequence)
       else this.#scheduler.add(sequence)
     }
     const { timeout } = request.scheduling
-    if (timeout !== undefined) this.#deadlines.set(request.requestId, this.#clock() + timeout * 1000)
+    if (timeout !== undefined) this.#deadlines.set(request.requestId, now + timeout * 1000)
   }
 
   /** What a plugin does not accept is the fault of this request alone. */
@@ -159,6 +172,7 @@ export class Engine {
     const sampled = await this.#runner.run(chunks, (sequences) => this.#awaitMasks(sequences))
     this.#scheduler.advance(withoutUnsampled(chunks, sampled), this.#clock() - started)
     this.#numSteps++
+    for (const { numTokens } of chunks) this.#numComputedTokens += numTokens
     await this.#tier?.store()
     // a sequence may have been aborted while the device was computing
     const left = sampled.filter(({ sequence }) => !sequence.finish)
@@ -272,6 +286,11 @@ export class Engine {
       return []
     }
     sequence.append(token, logprobs?.logprob)
+    this.#numGeneratedTokens++
+    if (sequence.numGenerated === 1) {
+      this.#numFirstTokens++
+      this.#sumTimeToFirstToken += this.#clock() - sequence.submittedAt
+    }
     if (sequence.finish) this.#end(sequence)
     else if (sequence.matcher) this.#matchers!.accept(sequence.matcher, token)
     const output = {
@@ -349,8 +368,18 @@ export class Engine {
       numCachedTokens,
       numFetchedBlocks: this.#tier?.numFetched ?? 0,
       numSteps: this.#numSteps,
+      numComputedTokens: this.#numComputedTokens,
+      numGeneratedTokens: this.#numGeneratedTokens,
+      numFirstTokens: this.#numFirstTokens,
+      sumTimeToFirstToken: this.#sumTimeToFirstToken,
       residentBytes: process.memoryUsage.rss(),
     }
+  }
+
+  /** What goes on at this moment, for somebody who looks on. */
+  snapshot(): EngineSnapshot {
+    const { running, waiting } = this.#scheduler
+    return snapshotOf({ time: this.#clock(), stats: this.stats(), pool: this.#pool, running, waiting })
   }
 
   /** Contract 4, checked whenever nothing is left to do: every block is free or cached. */

@@ -29,6 +29,7 @@ import type { RequestOutput } from './outputs.ts'
 import type { LoadProgress, ModelInfo } from './protocol.ts'
 import { resolveParams, type SamplingParams } from './sampling-params.ts'
 import { resolveScheduling } from './scheduling-options.ts'
+import type { EngineSnapshot } from './snapshot.ts'
 
 /** Text, or token ids. */
 export type Prompt = string | readonly number[]
@@ -385,7 +386,13 @@ export class LLM {
 
   async stats(): Promise<EngineStats> {
     await this.ready
-    return this.#client!.stats()
+    return this.#client!.ask('stats')
+  }
+
+  /** What the engine does at this moment: its requests, and what its blocks are used for. */
+  async snapshot(): Promise<EngineSnapshot> {
+    await this.ready
+    return this.#client!.ask('snapshot')
   }
 
   /** Ends all requests and the engine's thread. */

@@ -3,6 +3,7 @@ import type { AdapterInfo } from './adapters.ts'
 import type { EngineStats, StepOutput } from './engine.ts'
 import type { ResolvedEngineOptions } from './options.ts'
 import type { EngineRequest } from './sequence.ts'
+import type { EngineSnapshot } from './snapshot.ts'
 
 /** What a loaded model is, as the front needs to know it. */
 export interface ModelInfo {
@@ -44,11 +45,17 @@ export interface WorkerSetup {
   readonly options: ResolvedEngineOptions
 }
 
+/** What the front may ask; answered between two steps. */
+export interface Answers {
+  readonly stats: EngineStats
+  readonly snapshot: EngineSnapshot
+}
+
 /** Front to worker. */
 export type Command =
   | { readonly type: 'submit'; readonly request: EngineRequest }
   | { readonly type: 'abort'; readonly requestId: string; readonly index?: number }
-  | { readonly type: 'stats'; readonly id: number }
+  | { readonly type: 'ask'; readonly id: number; readonly about: keyof Answers }
   | { readonly type: 'resetPrefixCache' }
   | { readonly type: 'loadLora'; readonly id: number; readonly name: string; readonly path: string }
   | { readonly type: 'unloadLora'; readonly id: number; readonly name: string }
@@ -62,7 +69,7 @@ export type Report =
   | { readonly type: 'ready'; readonly info: ModelInfo }
   | { readonly type: 'failed'; readonly error: WireError }
   | { readonly type: 'step'; readonly outputs: readonly StepOutput[]; readonly error?: WireError }
-  | { readonly type: 'stats'; readonly id: number; readonly stats: EngineStats }
+  | { readonly type: 'answer'; readonly id: number; readonly answer: Answers[keyof Answers] }
   /** Answers loadLora and unloadLora: what there is now, and why nothing was changed. */
   | {
       readonly type: 'adapters'

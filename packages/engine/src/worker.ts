@@ -73,7 +73,7 @@ async function main(): Promise<void> {
       engine.add(command.request)
       wake()
     } else if (command.type === 'abort') sendStep(engine.abort(command.requestId, command.index))
-    else if (command.type === 'stats') report({ type: 'stats', id: command.id, stats: engine.stats() })
+    else if (command.type === 'ask') report({ type: 'answer', id: command.id, answer: engine[command.about]() })
     else if (command.type === 'resetPrefixCache') engine.resetPrefixCache()
     else if (command.type === 'loadLora' || command.type === 'unloadLora') void change(adapters, command)
     else {
