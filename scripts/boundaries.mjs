@@ -7,6 +7,7 @@ import { root } from './run.mjs'
 /** A package imports only from lower floors (docs/design/house.md). */
 const floors = {
   '@slipway/mini': 0,
+  '@slipway/playground': 0,
   '@slipway/tensor': 1,
   '@slipway/checkpoint': 2,
   '@slipway/models': 3,

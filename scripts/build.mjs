@@ -1,4 +1,4 @@
-// Builds what is missing: the C++ kernels (skipped with a hint where there is no compiler), then TypeScript.
+// Builds what is missing: the C++ kernels (skipped with a hint where there is no compiler), TypeScript, and the page.
 import { existsSync } from 'node:fs'
 import { root, run, tool } from './run.mjs'
 
@@ -6,5 +6,8 @@ if (!existsSync(`${root}/node_modules/typescript`)) {
   console.error('Dependencies are missing: run "npm ci" first.')
   process.exit(1)
 }
-const built = run(process.execPath, ['packages/tensor/scripts/build-native.mjs']) && tool('typescript/bin/tsc', ['-b'])
+const built =
+  run(process.execPath, ['packages/tensor/scripts/build-native.mjs']) &&
+  tool('typescript/bin/tsc', ['-b']) &&
+  run(process.execPath, ['packages/playground/scripts/build-page.mjs'])
 process.exit(built ? 0 : 1)

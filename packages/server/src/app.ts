@@ -5,13 +5,15 @@ import { cors } from 'hono/cors'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { postLoadLora, postUnloadLora } from './adapters.ts'
 import { answerTo, createContext, type ServerContext } from './context.ts'
-import { getHealth, getRoot, getVersion, whenReady } from './health.ts'
+import { getHealth, getVersion, whenReady } from './health.ts'
 import { refusal } from './http/errors.ts'
 import { withRequestId, type ServerEnv } from './http/request-id.ts'
+import { getEngineEvents } from './live.ts'
 import { postChatCompletions } from './openai/chat.ts'
 import { postCompletions } from './openai/completions.ts'
 import { getModel, getModels } from './openai/models.ts'
 import type { ServerOptions } from './options.ts'
+import { Playground, playgroundPath } from './playground.ts'
 
 type Handler = (c: Context<ServerEnv>, context: ServerContext) => Response | Promise<Response>
 
@@ -49,13 +51,16 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
       })
     })
   }
-  route('GET', '/', getRoot)
+  const playground = new Playground()
+  route('GET', '/', (c) => playground.getRoot(c, context))
+  if (context.options.playground) route('GET', `${playgroundPath}/:file`, (c) => playground.getFile(c))
   route('GET', '/health', getHealth)
   route('GET', '/version', getVersion)
   app.use('/v1/*', whenReady(context))
   route('GET', '/v1/models', getModels)
   // a name on the hub has a slash in it
   route('GET', '/v1/models/:id{.+}', getModel)
+  route('GET', '/v1/engine/events', getEngineEvents)
   route('POST', '/v1/chat/completions', postChatCompletions)
   route('POST', '/v1/completions', postCompletions)
   route('POST', '/v1/load_lora_adapter', postLoadLora)

@@ -5,6 +5,7 @@ import type { Tokenizer } from '@slipway/checkpoint'
 import { createOutputFormats, type LLM, type OutputFormats } from '@slipway/engine'
 import { SlipwayError } from '@slipway/tensor'
 import { toApiError, type ApiError } from './http/errors.ts'
+import { LiveFeed } from './live.ts'
 import { resolveServerOptions, type ResolvedServerOptions, type ServerOptions } from './options.ts'
 
 /** What all routes share. */
@@ -15,6 +16,8 @@ export interface ServerContext {
   readonly created: number
   /** Requests that generate now, so that closing can end them. */
   readonly open: Set<{ abort(): void }>
+  /** What the engine does, for those who look on. */
+  readonly live: LiveFeed
   /** Characters of the model's longest token. */
   readonly longestToken: () => number
   /** How the model marks reasoning and tool calls. */
@@ -31,7 +34,8 @@ export function createContext(
   const created = Math.floor(Date.now() / 1000)
   let longest: number | undefined
   const longestToken = (): number => (longest ??= countLongestToken(llm.tokenizer))
-  return { llm, options, created, open: new Set(), longestToken, outputFormats, onInternalError }
+  const live = new LiveFeed(llm)
+  return { llm, options, created, open: new Set(), live, longestToken, outputFormats, onInternalError }
 }
 
 function countLongestToken(tokenizer: Tokenizer): number {

@@ -17,7 +17,7 @@ export function getVersion(c: Context<ServerEnv>): Response {
   return c.json({ version })
 }
 
-/** GET /: says what this is to somebody who opens it in a browser. */
+/** GET /: says what this is. */
 export function getRoot(c: Context<ServerEnv>, context: ServerContext): Response {
   const { llm } = context
   return c.json({
@@ -25,7 +25,7 @@ export function getRoot(c: Context<ServerEnv>, context: ServerContext): Response
     version,
     status: llm.state,
     models: llm.state === 'ready' ? servedNames(context) : [],
-    routes: ['/v1/chat/completions', '/v1/completions', '/v1/models', '/health', '/version'],
+    routes: ['/v1/chat/completions', '/v1/completions', '/v1/models', '/v1/engine/events', '/health', '/version'],
   })
 }
 

@@ -34,6 +34,7 @@ export const serverOptionsSchema = z.strictObject({
     .boolean()
     .default(false)
     .describe('let clients load and unload LoRA adapters, from any folder that the server can read'),
+  playground: z.boolean().default(true).describe('whether browsers get a page to try the model at /'),
   drainSeconds: z.number().min(0).max(3600).default(5).describe('time that open requests get when the server closes'),
 })
 

@@ -42,6 +42,7 @@ export async function serve(llm: LLM, options: ServerOptions = {}): Promise<Runn
     async close() {
       const closed = once(server, 'close').then(() => 'closed' as const)
       server.close()
+      context.live.close()
       // connections that clients keep for later would hold up the end
       const sweep = setInterval(() => server.closeIdleConnections(), 50)
       const isClosed = (): Promise<unknown> =>

@@ -11,6 +11,7 @@ interface Flags extends ParserFlags {
   readonly port: number
   readonly servedModelName?: string[]
   readonly runtimeLora?: boolean
+  readonly playground: boolean
 }
 
 const builtInName = 'slipway-mini'
@@ -24,20 +25,15 @@ export function serveCommand(): Command {
     .addOption(new Option('--port <n>', 'port to listen on; 0 takes a free one').default(8000).argParser(toPort))
     .option('--served-model-name <name...>', 'names under which clients ask for the model')
     .option('--runtime-lora', 'let clients load and unload LoRA adapters')
+    .option('--no-playground', 'serve no web page at /')
   return addEngineFlags(addParserFlags(command)).action(async (model: string | undefined, flags: Flags) => {
     const names = flags.servedModelName ?? [model === undefined ? builtInName : servedName(model)]
-    const { host, port, toolCallParser, reasoningParser, runtimeLora = false } = flags
+    const { host, port, toolCallParser, reasoningParser, runtimeLora = false, playground } = flags
     checkParserNames(flags)
     const { report, done } = loadReporter()
     const llm = LLM.start(modelPath(model), { ...engineOptions({ ...flags }), onProgress: report })
-    const server = await serve(llm, {
-      host,
-      port,
-      servedModelNames: names,
-      toolCallParser,
-      reasoningParser,
-      runtimeLora,
-    })
+    const parserNames = { toolCallParser, reasoningParser }
+    const server = await serve(llm, { host, port, servedModelNames: names, ...parserNames, runtimeLora, playground })
     let closing: Promise<void> | undefined
     const stop = (): void => {
       // a second Ctrl-C does not wait for open requests
@@ -62,6 +58,7 @@ export function serveCommand(): Command {
     console.log(`${names[0]}: ${size} as ${dtype} on ${device}, loaded in ${loadSeconds.toFixed(1)} s`)
     console.log(`up to ${maxModelLen} tokens per request, ${kvCacheTokens} in all; serving on ${server.url}\n`)
     console.log(curlLine(server.url, names[0]!))
+    if (playground) console.log(`or open ${server.url} in a browser`)
   })
 }
 
