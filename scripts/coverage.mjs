@@ -24,9 +24,9 @@ const passed = run(process.execPath, ['scripts/test.mjs', ...process.argv.slice(
 const report = ['report', '--temp-directory', `${folder}/raw`, '--reports-dir', folder, '--all', '--src', 'packages']
 const filters = ['--include', 'packages/*/src/**', '--exclude-after-remap']
 // without a browser nothing of the page runs but its logic
-const { chromiumPath } = await import('../packages/server/dist/testing/browser.js')
+const { skipReason } = await import('../packages/server/dist/testing/browser.js')
 const unseen = ['packages/playground/src/page/**', 'packages/server/src/testing/{browser,playground}.ts']
-if (chromiumPath === undefined) for (const file of unseen) filters.push('--exclude', file)
+if (skipReason !== undefined) for (const file of unseen) filters.push('--exclude', file)
 for (const file of ['**/*.test.ts', ...typeOnlyFiles()]) filters.push('--exclude', file)
 const enough = tool('c8/bin/c8.js', [
   ...report,

@@ -3,11 +3,11 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test, describe } from 'vitest'
 import { serve } from './serve.ts'
-import { accessibilityFaults, chromiumPath, screenshot, withoutChromium } from './testing/browser.ts'
+import { accessibilityFaults, chromiumPath, screenshot, skipReason } from './testing/browser.ts'
 import { modelName } from './testing/harness.ts'
 import { sizes, usePlayground, wait } from './testing/playground.ts'
 
-describe.skipIf(chromiumPath === undefined)(`the page in Chromium (${chromiumPath ?? withoutChromium})`, () => {
+describe.skipIf(skipReason !== undefined)(`the page in Chromium (${skipReason ?? chromiumPath})`, () => {
   const ground = usePlayground()
 
   test('what a model writes stays text', async () => {

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { pageDirectory } from '@slipway/playground'
+import { cpuAvailable } from '@slipway/tensor'
 import { chromium, type Browser, type Page } from 'playwright-core'
 
 /** Where Chromium usually lies; `CHROMIUM_PATH` goes first. */
@@ -17,7 +18,14 @@ const places = [
 
 export const chromiumPath: string | undefined = places.find((place) => place !== undefined && existsSync(place))
 
-export const withoutChromium = 'no Chromium: install it, or set CHROMIUM_PATH'
+/** Why the page cannot be tested here. */
+export const skipReason: string | undefined = reasonToSkip()
+
+function reasonToSkip(): string | undefined {
+  if (chromiumPath === undefined) return 'skipped: no Chromium; install it, or set CHROMIUM_PATH'
+  // a token takes a hundred times as long
+  return cpuAvailable().available ? undefined : 'skipped: without native kernels it takes too long'
+}
 
 /** A browser that can reach this machine and nothing else. */
 export function launchChromium(): Promise<Browser> {
@@ -56,6 +64,8 @@ export async function saveCoverage(page: Page, name: string): Promise<void> {
   const folder = process.env['NODE_V8_COVERAGE']
   const entries = await page.coverage.stopJSCoverage()
   if (!folder) return
+  // Node makes it when a process ends
+  mkdirSync(folder, { recursive: true })
   const result = entries
     .filter(({ url }) => url.includes('/playground/'))
     .map(({ url, functions, scriptId }) => ({
