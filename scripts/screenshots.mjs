@@ -1,5 +1,5 @@
 // Renews docs/playground: runs the tests of the page, which take the pictures, and keeps those that the documents show.
-import { copyFileSync, mkdirSync, readdirSync, statSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { root, run } from './run.mjs'
 
@@ -9,7 +9,8 @@ const maxBytes = 200_000
 
 if (!run(process.execPath, ['scripts/test.mjs', 'packages/server/dist/playground'])) process.exit(1)
 mkdirSync(to, { recursive: true })
-for (const name of readdirSync(from).filter((name) => name.endsWith('.png'))) {
+const document = readFileSync(join(root, 'docs/playground.md'), 'utf8')
+for (const [, name] of document.matchAll(/\(playground\/([\w-]+\.png)\)/g)) {
   const { size } = statSync(join(from, name))
   if (size > maxBytes) throw new Error(`${name} has ${size} bytes, more than ${maxBytes}`)
   copyFileSync(join(from, name), join(to, name))
