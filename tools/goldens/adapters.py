@@ -45,11 +45,11 @@ def base_folder(base):
 def save(model, folder):
     shutil.rmtree(folder, ignore_errors=True)
     model.save_pretrained(folder)
-    (folder / "README.md").unlink()
+    (folder / "README.md").unlink(missing_ok=True)
     (folder / "adapter_model.safetensors").chmod(0o644)
     config = json.loads((folder / "adapter_config.json").read_text())
     # a set has no order
-    if isinstance(config["target_modules"], list):
+    if isinstance(config.get("target_modules"), list):
         config["target_modules"].sort()
     # where it was made says nothing
     write_json(folder / "adapter_config.json", dict(sorted(config.items())) | {"base_model_name_or_path": folder.parent.name})
@@ -107,14 +107,58 @@ def make_lora(base, options, number):
     return {"name": f"lora-{number}", "rank": max([options["r"], *options.get("rank_pattern", {}).values()]), "prompts": prompts}
 
 
+@torch.no_grad()
+def make_prefix(base, number, **options):
+    """Prefix tuning as the PEFT library saves and runs it; with a projection, what is saved has passed it."""
+    config = peft.PrefixTuningConfig(task_type="CAUSAL_LM", **options)
+    adapted = peft.get_peft_model(load(base_folder(base)), config)
+    randomise(adapted, np.random.default_rng([8, number]), 1.2)
+    folder = FOLDER / base / f"prefix-{number}"
+    save(adapted, folder)
+    adapted = peft.PeftModel.from_pretrained(load(base_folder(base)), folder).eval()
+    prompts = prompts_of(lambda ids: adapted(torch.tensor([ids])).logits[0, -1], number, adapted.config.vocab_size)
+    return {"name": folder.name, "numVirtualTokens": options["num_virtual_tokens"], "prompts": prompts}
+
+
+@torch.no_grad()
+def make_paddle_prefix(base, number, length):
+    """PaddleNLP's form, from its published sources: pre_caches.npy [layers, 2, heads, tokens, head_dim], positions from 0."""
+    model = load(base_folder(base))
+    config = model.config
+    shape = (config.num_hidden_layers, 2, config.num_key_value_heads, length, config.head_dim)
+    caches = np.random.default_rng([9, number]).normal(0, 1.2, shape).astype(np.float32)
+    folder = FOLDER / base / f"prefix-{number}"
+    folder.mkdir(parents=True)
+    np.save(folder / "pre_caches.npy", caches)
+    write_json(folder / "prefix_config.json", {
+        "num_prefix_tokens": length, "num_attention_heads": config.num_attention_heads,
+        "multi_query_group_num": config.num_key_value_heads, "num_hidden_layers": config.num_hidden_layers,
+        "hidden_size": config.hidden_size, "prefix_projection": False, "dtype": "float32"})
+
+    def next_logits(ids):
+        past = transformers.DynamicCache()
+        for i, (keys, values) in enumerate(torch.from_numpy(caches)):
+            past.update(keys[None], values[None], i)
+        mask = torch.ones(1, length + len(ids))
+        return model(torch.tensor([ids]), past_key_values=past, attention_mask=mask,
+                     position_ids=torch.arange(len(ids))[None]).logits[0, -1]
+
+    prompts = prompts_of(next_logits, number, config.vocab_size)
+    return {"name": folder.name, "numVirtualTokens": length, "prompts": prompts}
+
+
 def main():
     shutil.rmtree(FOLDER, ignore_errors=True)
     goldens = {}
     for number, (base, options) in enumerate(forms()):
         goldens.setdefault(base, []).append(make_lora(base, options, number))
+    prefixes = {"qwen3": [make_prefix("qwen3", 19, num_virtual_tokens=5),
+                          make_prefix("qwen3", 20, num_virtual_tokens=37, prefix_projection=True, encoder_hidden_size=24),
+                          make_paddle_prefix("qwen3", 21, 9)]}
     for base, adapters in goldens.items():
         versions = {"peftVersion": peft.__version__, "transformersVersion": transformers.__version__}
-        write_json(FOLDER / base / "golden.json", {"model": base, **versions, "adapters": adapters})
+        write_json(FOLDER / base / "golden.json", {"model": base, **versions, "adapters": adapters,
+                                                   "prefixes": prefixes.get(base, [])})
 
 
 if __name__ == "__main__":

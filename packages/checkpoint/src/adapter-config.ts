@@ -57,7 +57,7 @@ export async function readLoraConfig(directory: string): Promise<LoraConfig> {
 export function parseLoraConfig(json: JsonObject, file: string): LoraConfig {
   const fields = new Fields(json, file)
   const type = fields.string('peft_type')
-  if (type !== 'LORA') throw refused(file, 'peft_type', type, 'only LORA adapters can be loaded')
+  if (type !== 'LORA') throw refused(file, 'peft_type', type, 'only LORA and PREFIX_TUNING adapters can be loaded')
   const { bias = 'none', init_lora_weights: start } = json
   if (bias !== 'none' && bias !== null)
     throw refused(file, 'bias', bias, 'trained biases are not supported; merge the adapter into its model')

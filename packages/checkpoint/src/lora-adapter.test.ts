@@ -41,7 +41,7 @@ describe('adapter_config.json', () => {
   })
 
   test.each<[object, string]>([
-    [{ peft_type: 'IA3' }, '"peft_type" is "IA3": only LORA adapters'],
+    [{ peft_type: 'IA3' }, '"peft_type" is "IA3": only LORA and PREFIX_TUNING'],
     [{ bias: 'all' }, '"bias" is "all": trained biases'],
     [{ use_dora: true }, '"use_dora" is true: DoRA adapters are not supported; merge'],
     [{ modules_to_save: ['lm_head'] }, '"modules_to_save" is ["lm_head"]: whole modules'],

@@ -20,6 +20,7 @@ export interface LoraModule {
 }
 
 export interface LoraAdapter {
+  readonly kind: 'lora'
   readonly directory: string
   /** The model that it was trained on, as its makers called it. */
   readonly baseModel: string | undefined
@@ -66,6 +67,7 @@ export async function openLoraAdapter(directory: string): Promise<LoraAdapter> {
     const digest = createHash('sha256')
     for (const name of [adapterConfigFile, weightsFile]) digest.update(await readFile(join(directory, name)))
     return {
+      kind: 'lora',
       directory,
       baseModel: config.baseModel,
       rank: Math.max(...modules.map((module) => module.rank)),

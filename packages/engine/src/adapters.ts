@@ -1,22 +1,28 @@
-import { openLoraAdapter } from '@slipway/checkpoint'
+import { openAdapter, type LoraAdapter, type ModelConfig, type PrefixAdapter } from '@slipway/checkpoint'
 import type { LoraTables } from '@slipway/models'
 import { SlipwayError } from '@slipway/tensor'
 import type { Sequence } from './sequence.ts'
 
-/** A LoRA adapter as the front knows it. */
+/** An adapter as the front knows it. */
 export interface AdapterInfo {
   readonly name: string
   /** Folder that it was loaded from. */
   readonly path: string
+  readonly kind: 'lora' | 'prefix'
+  /** Of LoRA; 0 for others. */
   readonly rank: number
+  /** Tokens that a prefix takes of a sequence's length. */
+  readonly numVirtualTokens: number
   /** The model that it was trained on, as its makers called it. */
   readonly baseModel: string | null
 }
 
-/** An adapter that requests may name. It is on the device, or can be put there again from its folder. */
+/** An adapter that requests may name. LoRA is on the device, or can be put there again from its folder. */
 export interface Adapter extends AdapterInfo {
   /** Names what it computes: cached keys and values belong to it. */
   readonly digest: string
+  /** What stands before the tokens of its sequences; it is written into their blocks and needs no place. */
+  readonly prefix: PrefixAdapter | undefined
   /** Its place on the device; undefined while it has none. */
   place: number | undefined
   /** Sequences that hold it in its place. */
@@ -38,19 +44,21 @@ export interface Admitted {
  */
 export class Adapters {
   readonly #tables: LoraTables
+  readonly #config: ModelConfig
   readonly #byName = new Map<string, Adapter>()
   /** By place, the one used longest ago first. */
   readonly #places = new Map<number, Adapter | undefined>()
   #waiting: Sequence[] = []
   #loading: Promise<void> | undefined
 
-  constructor(tables: LoraTables) {
+  constructor(tables: LoraTables, config: ModelConfig) {
+    this.#config = config
     this.#tables = tables
     for (let place = 0; place < tables.numPlaces; place++) this.#places.set(place, undefined)
   }
 
   get list(): AdapterInfo[] {
-    return [...this.#byName.values()].map(({ name, path, rank, baseModel }) => ({ name, path, rank, baseModel }))
+    return [...this.#byName.values()].map(infoOf)
   }
 
   find(name: string): Adapter | undefined {
@@ -64,18 +72,18 @@ export class Adapters {
   /** Reads an adapter and puts it on the device where a place is free or idle. */
   async load(name: string, path: string): Promise<void> {
     this.#refuseTwice(name)
-    const file = await openLoraAdapter(path)
+    const file = await openAdapter(path)
     try {
-      this.#tables.check(file)
+      if (file.kind === 'lora') this.#tables.check(file)
+      else checkPrefix(file, this.#config)
     } finally {
       file.close()
     }
     // another load may have been faster
     this.#refuseTwice(name)
-    const { rank, digest, baseModel = null } = file
-    const state = { place: undefined, numSequences: 0, isUnloaded: false, failure: undefined }
-    const adapter: Adapter = { name, path, rank, baseModel, digest, ...state }
+    const adapter = adapterOf(name, path, file)
     this.#byName.set(name, adapter)
+    if (adapter.prefix) return
     while (this.#loading) await this.#loading
     if (adapter.place !== undefined || adapter.isUnloaded || !this.#fetch(adapter)) return
     await this.#loading
@@ -114,9 +122,9 @@ export class Adapters {
       if (!adapter || adapter.failure) {
         const error = adapter?.failure ?? unknownAdapter(sequence.request.lora!, this.#byName.keys())
         failed.push({ sequence, error })
-      } else if (adapter.place !== undefined) {
+      } else if (adapter.prefix || adapter.place !== undefined) {
         adapter.numSequences++
-        this.#touch(adapter.place, adapter)
+        if (adapter.place !== undefined) this.#touch(adapter.place, adapter)
         ready.push(sequence)
       } else {
         if (!this.#loading) this.#fetch(adapter)
@@ -165,9 +173,9 @@ export class Adapters {
     // nobody takes the place meanwhile
     adapter.numSequences++
     try {
-      const file = await openLoraAdapter(adapter.path)
+      const file = await openAdapter(adapter.path)
       try {
-        if (file.digest !== adapter.digest)
+        if (file.kind !== 'lora' || file.digest !== adapter.digest)
           throw new SlipwayError(
             'checkpoint',
             `${adapter.path}: has changed; unload "${adapter.name}" and load it again`,
@@ -200,6 +208,33 @@ export class Adapters {
     this.#tables.clear(place)
     this.#places.set(place, undefined)
   }
+}
+
+function infoOf({ name, path, kind, rank, numVirtualTokens, baseModel }: Adapter): AdapterInfo {
+  return { name, path, kind, rank, numVirtualTokens, baseModel }
+}
+
+function adapterOf(name: string, path: string, file: LoraAdapter | PrefixAdapter): Adapter {
+  const { kind, digest, baseModel = null } = file
+  const state = { place: undefined, numSequences: 0, isUnloaded: false, failure: undefined }
+  const own =
+    file.kind === 'lora'
+      ? { rank: file.rank, numVirtualTokens: 0, prefix: undefined }
+      : { rank: 0, numVirtualTokens: file.numTokens, prefix: file }
+  return { name, path, kind, digest, baseModel, ...own, ...state }
+}
+
+function checkPrefix(
+  { directory, layers, width }: PrefixAdapter,
+  { numLayers, numKvHeads, headDim }: ModelConfig,
+): void {
+  if (layers.length === numLayers && width === numKvHeads * headDim) return
+  throw new SlipwayError(
+    'checkpoint',
+    `${directory}: has keys and values of ${layers.length} layers and width ${width}, the model has ${numLayers} of ` +
+      `${numKvHeads * headDim}; it was trained on another model`,
+    { file: directory },
+  )
 }
 
 /** The error for a name that no adapter has. */

@@ -89,7 +89,7 @@ export class BeamGroup {
         return parent
       }
       const child = new Sequence(this.request, i, [], this.#adapter)
-      child.tokens.push(...parent.tokens.slice(this.request.promptTokenIds.length), token)
+      child.tokens.push(...parent.tokens.slice(child.tokens.length), token)
       // what it finds cached is not news
       child.numCached = this.numCached
       forks.push({ parent, child, token })

@@ -8,6 +8,10 @@ export interface BlockOwner extends CacheText {
   numComputed: number
   /** Blocks that have been offered to the cache. */
   numCommitted: number
+  /** Tokens at the beginning whose keys and values are known without computing them. */
+  readonly numGiven?: number
+  /** From which of those on they are still to be written into the blocks. */
+  givenFrom?: number | undefined
 }
 
 /** What the memory is used for: cells of `blocksPerCell` blocks, the last one of what is left, in order of block number. */
@@ -76,7 +80,10 @@ export class BlockPool {
   share(owner: BlockOwner, matched: readonly number[]): void {
     for (const block of matched) this.#hold(block)
     owner.blocks.push(...matched)
-    owner.numComputed = matched.length * this.blockSize
+    const numCached = matched.length * this.blockSize
+    const { numGiven = 0 } = owner
+    owner.numComputed = Math.max(numCached, numGiven)
+    if (numGiven > numCached) owner.givenFrom = numCached
     owner.numCommitted = matched.length
   }
 

@@ -43,20 +43,21 @@ export class DecodeSteps {
   async #run(layout: StepLayout, sampling?: SamplingLayout): Promise<Tensor> {
     // a step records those products that some adapter on the device touches
     const used = layout.adapters ? (this.#model.adapters?.usedProducts ?? '') : ''
-    const key = `${layout.ids.length} x ${layout.width} ${used}${sampling ? ' sampled' : ''}`
+    const key = `${layout.ids.length} x ${layout.width} ${used}${layout.ropePositions ? ' shifted' : ''}${sampling ? ' sampled' : ''}`
     const step = this.#captured.get(key) ?? this.#capture(layout, sampling !== undefined)
     this.#captured.delete(key)
     this.#captured.set(key, step)
     if (this.#captured.size > maxCaptured) this.#captured.delete(this.#captured.keys().next().value!)
-    const { ids, positions, slots, blockTables, adapters } = layout
-    const given = { ids, positions, slots, blockTables, ...(adapters && { adapters }), ...sampling }
+    const { ids, positions, slots, blockTables, adapters, ropePositions } = layout
+    const rare = { ...(adapters && { adapters }), ...(ropePositions && { ropePositions }) }
+    const given = { ids, positions, slots, blockTables, ...rare, ...sampling }
     for (const [name, values] of Object.entries(given))
       this.#device.write(step.inputs[name]!, values as ArrayLike<number>)
     await this.#device.replay(step.program)
     return step.output
   }
 
-  #capture({ ids, width, adapters }: StepLayout, isSampled: boolean): Captured {
+  #capture({ ids, width, adapters, ropePositions }: StepLayout, isSampled: boolean): Captured {
     const n = ids.length
     const ints = (): Tensor => this.#device.zeros([n], 'i32')
     const inputs = {
@@ -65,6 +66,7 @@ export class DecodeSteps {
       slots: ints(),
       blockTables: this.#device.zeros([n, width], 'i32'),
       adapters: adapters && ints(),
+      ropePositions: ropePositions && ints(),
     }
     const rows = this.#device.tensor(
       ids.map((_, i) => i),

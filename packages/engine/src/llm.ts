@@ -195,18 +195,20 @@ export class LLM {
     const scheduling = resolveScheduling(options)
     const resolved = resolveParams(params, info)
     const promptTokenIds = typeof prompt === 'string' ? tokenizer.encode(prompt) : checkIds(prompt, info.vocabSize)
-    const room = info.maxModelLen - promptTokenIds.length
+    const adapter = options.lora === undefined ? undefined : this.#adapterNamed(options.lora)
+    const maxModelLen = info.maxModelLen - (adapter?.numVirtualTokens ?? 0)
+    const room = maxModelLen - promptTokenIds.length
     if (promptTokenIds.length === 0)
       throw new SlipwayError('request', 'the prompt is empty; give at least one token', { param: 'prompt' })
     if (room < 1)
       throw new SlipwayError(
         'request',
-        `the prompt has ${promptTokenIds.length} tokens, but the model takes ${info.maxModelLen} in prompt and answer together; shorten it`,
+        `the prompt has ${promptTokenIds.length} tokens, but the model takes ${maxModelLen} in prompt and answer together; shorten it`,
         {
           param: 'prompt',
           code: 'context_length_exceeded',
           promptTokens: promptTokenIds.length,
-          maxModelLen: info.maxModelLen,
+          maxModelLen,
         },
       )
     checkProcessorNames(resolved.logitsProcessorsArgs, info.logitsProcessors)
@@ -227,7 +229,7 @@ export class LLM {
         maxTokens: Math.min(resolved.maxTokens ?? room, room),
       },
       scheduling,
-      ...(options.lora !== undefined && { lora: this.#adapterNamed(options.lora) }),
+      ...(adapter && { lora: adapter.name }),
       ...(beamSearch && { beamSearch }),
     }
     const constraint = resolved.structuredOutputs
@@ -370,8 +372,9 @@ export class LLM {
     await this.#client!.unloadLora(name)
   }
 
-  #adapterNamed(name: string): string {
-    if (this.loras.some((adapter) => adapter.name === name)) return name
+  #adapterNamed(name: string): AdapterInfo {
+    const found = this.loras.find((adapter) => adapter.name === name)
+    if (found) return found
     throw unknownAdapter(
       name,
       this.loras.map((adapter) => adapter.name),

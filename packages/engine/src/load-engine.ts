@@ -100,7 +100,7 @@ export async function loadEngine(
   const eosIds = endIds(checkpoint.config, checkpoint.generationConfig)
   const grammars = grammarSetup(directory, checkpoint.config.vocabSize, eosIds)
   const scheduler = new Scheduler(pool, options, tier)
-  const adapters = model.adapters && new Adapters(model.adapters)
+  const adapters = model.adapters && new Adapters(model.adapters, model.config)
   const engine = new Engine({
     pool,
     runner,

@@ -2,6 +2,7 @@ import type { LanguageModel, ModelBatch } from '@slipway/models'
 import {
   adjustLogits,
   kvCache,
+  kvWrite,
   logprobs,
   maskLogits,
   sample,
@@ -19,7 +20,7 @@ import { applyProcessors } from './logits-processor.ts'
 import { changesOf, isPlain, type LogitChanges } from './logit-changes.ts'
 import type { Chunk } from './step-plan.ts'
 import type { Sequence } from './sequence.ts'
-import { layOut, samplingOf, type StepLayout } from './step-layout.ts'
+import { layOut, samplingOf, slotOf, type StepLayout } from './step-layout.ts'
 
 /** Log-probabilities as numbers; the texts are added in front. */
 export interface RawLogprobs {
@@ -72,6 +73,7 @@ export class Runner {
   }
 
   async #run(chunks: readonly Chunk[], awaitMasks?: AwaitMasks): Promise<Sampled[]> {
+    await this.#writeGiven(chunks)
     const complete = chunks.filter(({ sequence, numTokens }) => sequence.numPending === numTokens)
     const layout = layOut(chunks, this.#blockSize)
     const isDecode = layout.ids.length === complete.length && layout.promptRows.length === 0
@@ -145,7 +147,7 @@ export class Runner {
     for (const [i, sequence] of sequences.entries()) {
       if (sequence.processors.length === 0) continue
       const row = values.subarray(i * vocabSize, (i + 1) * vocabSize)
-      sequence.fault = applyProcessors(sequence.processors, row, [...sequence.tokens], changes[i]!)
+      sequence.fault = applyProcessors(sequence.processors, row, sequence.tokens.slice(sequence.numGiven), changes[i]!)
     }
     this.#device.write(logits, values)
   }
@@ -161,9 +163,28 @@ export class Runner {
     return others
   }
 
-  #batchOf({ ids, positions, sequences, slots, blockTables, width, adapters, ...layout }: StepLayout): ModelBatch {
+  /** Writes what prefixes give into the blocks of sequences that have just got them. */
+  async #writeGiven(chunks: readonly Chunk[]): Promise<void> {
+    const due = chunks.filter(({ sequence }) => sequence.givenFrom !== undefined)
+    for (const { sequence } of due) {
+      const { layers, numTokens, width } = sequence.adapter!.prefix!
+      const from = sequence.givenFrom!
+      const slots = this.#ints(
+        Array.from({ length: numTokens - from }, (_, i) => slotOf(sequence, from + i, this.#blockSize)),
+      )
+      const rows = (values: Float32Array): Tensor =>
+        this.#device.tensor(values.subarray(from * width), [numTokens - from, width], 'f32')
+      for (const [i, { keys, values }] of layers.entries()) kvWrite(this.#caches[i]!, rows(keys), rows(values), slots)
+    }
+    if (due.length > 0) await this.#device.run([])
+    for (const { sequence } of due) sequence.givenFrom = undefined
+  }
+
+  #batchOf(layout: StepLayout): ModelBatch {
+    const { ids, positions, sequences, slots, blockTables, width, adapters, ropePositions } = layout
     const logitRows = [...layout.promptRows.map(({ row }) => row), ...layout.logitRows]
     return {
+      ropePositions: ropePositions && this.#ints(ropePositions),
       ids: this.#ints(ids),
       positions: this.#ints(positions),
       sequences: this.#ints(sequences),

@@ -110,7 +110,7 @@ export class Scheduler {
     const matched = sequence.needsPromptRows ? [] : this.#pool.match(sequence)
     if (!sequence.needsPromptRows && this.#isInTheMaking(sequence, matched.length)) return 'in the making'
     if (!sequence.needsPromptRows && this.#tier?.isFetching(sequence, matched.length)) return 'in the making'
-    const numCached = matched.length * this.#pool.blockSize
+    const numCached = Math.max(matched.length * this.#pool.blockSize, sequence.numGiven)
     const numReady = sequence.numReady - numCached
     if (numReady === 0) return 'in the making'
     const numTokens = plan.room(numCached, numReady)
@@ -128,9 +128,9 @@ export class Scheduler {
     this.#insert(sequence)
     sequence.numOvertaken = 0
     if (sequence.numCached === undefined) {
-      sequence.numCached = numCached
-      this.numQueriedTokens += tokens.length
-      this.numCachedTokens += numCached
+      sequence.numCached = numCached - sequence.numGiven
+      this.numQueriedTokens += tokens.length - sequence.numGiven
+      this.numCachedTokens += sequence.numCached
     }
     this.#plan(sequence, numTokens, plan)
     return 'admitted'

@@ -40,7 +40,7 @@ const maxPromptRows = 64
 export class Sequence implements BlockOwner {
   readonly request: EngineRequest
   readonly index: number
-  /** Prompt, then generated tokens. */
+  /** Tokens of -1 for those of a prefix, then the prompt, then generated tokens. */
   readonly tokens: number[]
   readonly blocks: number[] = []
   readonly stopIds: ReadonlySet<number>
@@ -72,6 +72,10 @@ export class Sequence implements BlockOwner {
   /** Why nothing more can be generated. */
   fault: SlipwayError | undefined
   #allowed: Uint32Array | undefined
+  /** Tokens of its prefix, whose keys and values are given. */
+  readonly numGiven: number
+  /** From which of those on they are yet to be written into its blocks. */
+  givenFrom: number | undefined
   #uses: Map<number, TokenUse> | undefined
 
   /** `index` tells apart the completions of one request; `eosIds` end a sequence unless the request ignores them. */
@@ -79,7 +83,8 @@ export class Sequence implements BlockOwner {
     this.adapter = adapter
     this.request = request
     this.index = index
-    this.tokens = [...request.promptTokenIds]
+    this.numGiven = adapter?.numVirtualTokens ?? 0
+    this.tokens = [...Array<number>(this.numGiven).fill(-1), ...request.promptTokenIds]
     const { ignoreEos, stopTokenIds, thinking } = request.params
     this.#thinking = thinking && new ThinkingTracker(thinking)
     this.#endsText = (token) => eosIds.includes(token) && !ignoreEos && !stopTokenIds.includes(token)
@@ -105,8 +110,14 @@ export class Sequence implements BlockOwner {
     return this.request.scheduling.cacheSalt
   }
 
+  /** By how much the position that a token is rotated by is below its place among keys and values. */
+  get positionShift(): number {
+    const { prefix } = this.adapter ?? {}
+    return prefix ? prefix.numTokens - prefix.firstPosition : 0
+  }
+
   get numGenerated(): number {
-    return this.tokens.length - this.request.promptTokenIds.length
+    return this.tokens.length - this.request.promptTokenIds.length - this.numGiven
   }
 
   /** Tokens still to be run through the model before the next one can be sampled. */
@@ -181,7 +192,7 @@ export class Sequence implements BlockOwner {
   get uses(): ReadonlyMap<number, TokenUse> {
     if (!this.#uses) {
       this.#uses = new Map()
-      for (const [i, token] of this.tokens.entries())
+      for (const [i, token] of this.tokens.slice(this.numGiven).entries())
         countUse(this.#uses, token, i < this.request.promptTokenIds.length)
     }
     return this.#uses

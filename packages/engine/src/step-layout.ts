@@ -16,6 +16,13 @@ export interface StepLayout {
   readonly adapters: readonly number[] | undefined
   /** Rows of prompts whose log-probabilities are wanted: those of `target` for the sequence. */
   readonly promptRows: readonly { readonly row: number; readonly target: number; readonly sequence: Sequence }[]
+  /** Positions for rotation, where some sequence counts them otherwise than `positions`. */
+  readonly ropePositions: readonly number[] | undefined
+}
+
+/** Where the key and value of a sequence's token at place `p` are kept. */
+export function slotOf({ blocks }: Sequence, p: number, blockSize: number): number {
+  return blocks[Math.floor(p / blockSize)]! * blockSize + (p % blockSize)
 }
 
 export function layOut(chunks: readonly Chunk[], blockSize: number): StepLayout {
@@ -26,6 +33,7 @@ export function layOut(chunks: readonly Chunk[], blockSize: number): StepLayout 
   const logitRows: number[] = []
   const adapters: number[] = []
   const promptRows: StepLayout['promptRows'][number][] = []
+  const ropePositions: number[] = []
   const width = Math.max(...chunks.map(({ sequence }) => sequence.blocks.length))
   const blockTables = new Int32Array(chunks.length * width)
   for (const [s, { sequence, numTokens }] of chunks.entries()) {
@@ -37,15 +45,19 @@ export function layOut(chunks: readonly Chunk[], blockSize: number): StepLayout 
       positions.push(p)
       sequences.push(s)
       adapters.push(sequence.adapter?.place ?? -1)
-      slots.push(blocks[Math.floor(p / blockSize)]! * blockSize + (p % blockSize))
+      ropePositions.push(p - sequence.positionShift)
+      slots.push(slotOf(sequence, p, blockSize))
       // after a preemption some are known
-      if (needsPromptRows && p >= promptLogprobs.length && p < numPromptRows)
+      const place = p - sequence.numGiven
+      if (needsPromptRows && place >= promptLogprobs.length && place < numPromptRows)
         promptRows.push({ row: ids.length - 1, target: tokens[p + 1]!, sequence })
     }
     if (numTokens === sequence.numPending) logitRows.push(ids.length - 1)
   }
   const withAdapters = adapters.some((place) => place >= 0) ? adapters : undefined
-  return { ids, positions, sequences, slots, blockTables, width, logitRows, promptRows, adapters: withAdapters }
+  const withShift = chunks.some(({ sequence }) => sequence.positionShift > 0) ? ropePositions : undefined
+  const common = { ids, positions, sequences, slots, blockTables, width, logitRows, promptRows }
+  return { ...common, adapters: withAdapters, ropePositions: withShift }
 }
 
 /** Inputs of the op sample as numbers: parameters [L, 5], seeds [L, 2], places [L]. */

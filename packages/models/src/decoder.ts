@@ -106,7 +106,7 @@ export function decoder(device: Device, config: ModelConfig, weights: Weights, t
     config,
     numParameters: weights.numParameters,
     forward(batch, caches) {
-      const angles = ropeTable(batch.positions, frequencies, attentionScale)
+      const angles = ropeTable(batch.ropePositions ?? batch.positions, frequencies, attentionScale)
       let at: Places = batch
       const withTables = (places: Tensor | undefined): RowAdapters | undefined =>
         places && weights.adapters && { tables: weights.adapters, places }

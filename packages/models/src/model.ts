@@ -8,6 +8,8 @@ export interface ModelBatch {
   readonly ids: Tensor
   /** Position of each token within its sequence [R], from 0. */
   readonly positions: Tensor
+  /** Positions to rotate queries and keys by [R], where they are not `positions`. */
+  readonly ropePositions?: Tensor | undefined
   /** Which row of `blockTables` each token belongs to [R]. */
   readonly sequences: Tensor
   /** Where each token's key and value are stored [R]: block * blockSize + offset. */

@@ -53,6 +53,9 @@ export class Generations {
     { id, prompts, params, beamSearch, scheduling, lora, askedMaxTokens, names, signal }: Submission,
   ): Generations {
     const streams: GenerationStream[] = []
+    // a prefix takes its part
+    const numGiven = llm.loras.find(({ name }) => name === lora)?.numVirtualTokens ?? 0
+    const maxModelLen = llm.info.maxModelLen - numGiven
     try {
       for (const [i, prompt] of prompts.entries()) {
         const options = { ...scheduling, lora, signal, requestId: `${id}-${i}` }
@@ -61,7 +64,7 @@ export class Generations {
           : llm.submit(prompt, params, options)
         streams.push(stream)
         if (askedMaxTokens !== undefined)
-          checkRoom(stream.promptTokenIds.length, askedMaxTokens, llm.info.maxModelLen, names.maxTokens)
+          checkRoom(stream.promptTokenIds.length, askedMaxTokens, maxModelLen, names.maxTokens)
       }
     } catch (error) {
       for (const stream of streams) stream.abort()
