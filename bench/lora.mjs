@@ -19,7 +19,7 @@ import { bytesPerToken } from './lib/cost.mjs'
 const flags = /** @type {const} */ ([
   ['sequences', '16', 'sequences that decode together'],
   ['rank', '16', 'of the adapters, in all linear layers'],
-  ['tokens', '48', 'new tokens of each'],
+  ['tokens', '32', 'new tokens of each'],
 ])
 const options = readOptions('lora', flags, ['shape', 'rounds', 'quantization', 'threads', 'json'])
 const shape = shapes[options.shape]
@@ -66,6 +66,8 @@ const llm = await LLM.load(checkpoint, {
   maxModelLen: prompt + tokens + 1,
   maxNumSeqs: sequences,
   prefixCaching: false,
+  // all prompts in one step, so that all decode together from then on
+  stepBudgetMs: 60_000,
   enableLora: true,
   maxLoras: sequences,
   maxLoraRank: rank,

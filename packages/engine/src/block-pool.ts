@@ -83,7 +83,7 @@ export class BlockPool {
     const numCached = matched.length * this.blockSize
     const { numGiven = 0 } = owner
     owner.numComputed = Math.max(numCached, numGiven)
-    if (numGiven > numCached) owner.givenFrom = numCached
+    owner.givenFrom = numGiven > numCached ? numCached : undefined
     owner.numCommitted = matched.length
   }
 

@@ -189,7 +189,8 @@ function planMemory(model: LanguageModel, options: ResolvedEngineOptions, kvDtyp
     )
   const wantedLen = options.maxModelLen ?? maxPositionEmbeddings
   const bytesPerBlock = numLayers * blockSize * kvBytesPerToken(numKvHeads, headDim, kvDtype)
-  const free = process.availableMemory?.() ?? freemem()
+  // places of adapters take their memory when they are first written
+  const free = Math.max(0, (process.availableMemory?.() ?? freemem()) - (model.adapters?.byteLength ?? 0))
   const budget = memoryBytes(kvCacheMemory ?? defaultShare, free)
   const perSequence = Math.ceil(wantedLen / blockSize)
   // never more than every slot can fill

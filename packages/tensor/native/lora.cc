@@ -90,7 +90,7 @@ struct LoraWork {
     for (Share chunk; context.take(&chunk);) {
       int64_t at = 0;
       for (int64_t s = 0; s < places() && at < chunk.end; s++) {
-        int64_t items = itemsOf(s, ofRanks), tiles = numTiles(s, ofRanks);
+        int64_t items = itemsOf(s, ofRanks), tiles = items ? numTiles(s, ofRanks) : 1;
         int64_t begin = chunk.begin > at ? chunk.begin - at : 0, end = min64(items, chunk.end - at);
         at += items;
         while (begin < end) {
@@ -110,12 +110,20 @@ struct LoraWork {
   }
 };
 
+// Matrices of many adapters come from memory in runs too short for the processor to guess what is next.
+constexpr int64_t kAhead = 2048;
+template <class T>
+SLIPWAY_INLINE void askFor(const T* w) {
+  __builtin_prefetch((const char*)w + kAhead);
+}
+
 // A tile's sums: M rows by a matrix of which 16 columns lie as [count][16].
 template <int M, class T>
 SLIPWAY_INLINE void multiply(const T* w, const float* const* x, int64_t count, V* sums) {
   SLIPWAY_UNROLL
   for (int m = 0; m < M; m++) sums[m] = zero();
   for (int64_t k = 0; k < count; k++, w += kLanes) {
+    if constexpr (M <= 2) askFor(w);
     V weights = load(w);
     SLIPWAY_UNROLL
     for (int m = 0; m < M; m++) sums[m] = fma(weights, set1(x[m][k]), sums[m]);
@@ -128,6 +136,8 @@ SLIPWAY_INLINE void multiplyPair(const T* w, const T* other, const float* x, int
   sums[0] = sums[1] = zero();
   for (int64_t k = 0; k < count; k++) {
     V value = set1(x[k]);
+    askFor(w + k * kLanes);
+    askFor(other + k * kLanes);
     sums[0] = fma(load(w + k * kLanes), value, sums[0]);
     sums[1] = fma(load(other + k * kLanes), value, sums[1]);
   }
@@ -174,6 +184,7 @@ void multiplyDown(const LoraWork& work, float* hidden, Context& context) {
 template <class T>
 void multiplyUp(const LoraWork& work, const float* hidden, Context& context) {
   work.forEachTile(false, work.maxRank, context, [&](int64_t place, const int32_t* rows, int64_t count, int64_t tile, int64_t end) {
+    V sums[kTileRows > 2 ? kTileRows : 2];
     for (; tile < end; tile++) {
       LoraWork::Tile at = work.tileAt(place, tile, false);
       int64_t rank = work.rankOf(place, at.part), start = 0, column = at.first;
@@ -183,13 +194,22 @@ void multiplyUp(const LoraWork& work, const float* hidden, Context& context) {
       }
       const float* x[kTileRows];
       for (int64_t m = 0; m < count; m++) x[m] = hidden + rows[m] * work.hiddenCols() + at.part * work.maxRank;
-      V sums[kTileRows];
-      multiplyRows(count, rowOf<const T>(work.up, place) + start + at.first * rank, x, rank, sums);
+      const T* w = rowOf<const T>(work.up, place) + start + at.first * rank;
       V scale = set1(rowOf<const float>(work.scales, place)[at.part]);
-      for (int64_t m = 0; m < count; m++) {
-        float* to = rowOf<float>(work.y, rows[m]) + column;
-        storePartial(to, fma(sums[m], scale, loadPartial(to, at.count)), at.count);
+      auto add = [&](int64_t m, int64_t first, int64_t n, V sum) {
+        float* to = rowOf<float>(work.y, rows[m]) + column + first;
+        storePartial(to, fma(sum, scale, loadPartial(to, n)), n);
+      };
+      int64_t left = work.widths[at.part] - at.first - kLanes;
+      if (count == 1 && tile + 1 < end && left > 0) {
+        multiplyPair(w, w + rank * kLanes, x[0], rank, sums);
+        add(0, 0, kLanes, sums[0]);
+        add(0, kLanes, min64(kLanes, left), sums[1]);
+        tile++;
+        continue;
       }
+      multiplyRows(count, w, x, rank, sums);
+      for (int64_t m = 0; m < count; m++) add(m, 0, at.count, sums[m]);
     }
   });
 }
