@@ -5,6 +5,8 @@ import { cors } from 'hono/cors'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { answerTo, createContext, type ServerContext } from './context.ts'
 import { getHealth, getRoot, getVersion, whenReady } from './health.ts'
+import { resetPrefixCache } from './control.ts'
+import { adminOnly } from './http/admin.ts'
 import { refusal } from './http/errors.ts'
 import { withRequestId, type ServerEnv } from './http/request-id.ts'
 import { postChatCompletions } from './openai/chat.ts'
@@ -57,5 +59,13 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
   route('GET', '/v1/models/:id{.+}', getModel)
   route('POST', '/v1/chat/completions', postChatCompletions)
   route('POST', '/v1/completions', postCompletions)
+  const { adminKey } = context.options
+  /** A route for those with the admin key; it does not exist where there is none. */
+  const adminRoute = (method: 'GET' | 'POST', path: string, handler: Handler): void => {
+    if (adminKey === undefined) return
+    app.use(path, adminOnly(adminKey), whenReady(context))
+    route(method, path, handler)
+  }
+  adminRoute('POST', '/reset_prefix_cache', resetPrefixCache)
   return app
 }

@@ -30,6 +30,11 @@ export const serverOptionsSchema = z.strictObject({
     .string()
     .default('auto')
     .describe('tags of the reasoning; auto: as the chat template shows them, none: it stays part of the content'),
+  adminKey: z
+    .string()
+    .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces')
+    .optional()
+    .describe('key for the routes that control the engine; without it they do not exist'),
   drainSeconds: z.number().min(0).max(3600).default(5).describe('time that open requests get when the server closes'),
 })
 

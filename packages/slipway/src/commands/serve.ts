@@ -12,6 +12,7 @@ interface Flags {
   readonly servedModelName?: string[]
   readonly toolCallParser: string
   readonly reasoningParser: string
+  readonly adminKey?: string
 }
 
 const builtInName = 'slipway-mini'
@@ -27,15 +28,23 @@ export function serveCommand(): Command {
     .option('--served-model-name <name...>', 'names under which clients ask for the model')
     .option('--tool-call-parser <name>', `form of tool calls: auto, none, ${parsers.toolNames.join(', ')}`, 'auto')
     .option('--reasoning-parser <name>', `form of reasoning: auto, none, ${parsers.reasoningNames.join(', ')}`, 'auto')
+    .addOption(new Option('--admin-key <key>', 'key for the routes that control the engine').env('SLIPWAY_ADMIN_KEY'))
   return addEngineFlags(command).action(async (model: string | undefined, flags: Flags) => {
     const names = flags.servedModelName ?? [model === undefined ? builtInName : servedName(model)]
-    const { host, port, toolCallParser, reasoningParser } = flags
+    const { host, port, toolCallParser, reasoningParser, adminKey } = flags
     // before a model is loaded for nothing
     if (!['auto', 'none'].includes(toolCallParser)) parsers.tools(toolCallParser)
     if (!['auto', 'none'].includes(reasoningParser)) parsers.reasoning(reasoningParser)
     const { report, done } = loadReporter()
     const llm = LLM.start(modelPath(model), { ...engineOptions({ ...flags }), onProgress: report })
-    const server = await serve(llm, { host, port, servedModelNames: names, toolCallParser, reasoningParser })
+    const server = await serve(llm, {
+      host,
+      port,
+      servedModelNames: names,
+      toolCallParser,
+      reasoningParser,
+      ...(adminKey !== undefined && { adminKey }),
+    })
     let closing: Promise<void> | undefined
     const stop = (): void => {
       // a second Ctrl-C does not wait for open requests
