@@ -1,7 +1,8 @@
 import { Worker } from 'node:worker_threads'
 import { SlipwayError } from '@slipway/tensor'
-import type { EngineStats, StepOutput } from './engine.ts'
-import type { Command, LoadProgress, ModelInfo, Report, WorkerSetup } from './protocol.ts'
+import type { ControlMethod, ControlPlane } from './control-plane.ts'
+import type { StepOutput } from './engine.ts'
+import type { Command, ControlReport, LoadProgress, ModelInfo, Report, WorkerSetup } from './protocol.ts'
 import type { EngineRequest } from './sequence.ts'
 
 /** Takes what the engine reports for one request; `error` once, when the engine can bring no more. */
@@ -15,11 +16,11 @@ export class EngineClient {
   readonly ready: Promise<ModelInfo>
   readonly #worker: Worker
   readonly #sinks = new Map<string, RequestSink>()
-  readonly #stats = new Map<number, (stats: EngineStats | SlipwayError) => void>()
+  readonly #calls = new Map<number, (answer: ControlReport) => void>()
   readonly #exited: Promise<void>
   #failure: SlipwayError | undefined
   #isLoaded = false
-  #numStats = 0
+  #numCalls = 0
   #lastEnd = 0
   #millisecondsPerRequest = 0
 
@@ -82,22 +83,25 @@ export class EngineClient {
     return Math.min(60, Math.max(1, Math.ceil(this.#millisecondsPerRequest / 1000)))
   }
 
-  /** Takes effect between two steps. */
-  resetPrefixCache(): void {
-    if (this.#failure) throw this.#failure
-    this.#send({ type: 'resetPrefixCache' })
+  /** Requests under way, by id. */
+  get requestIds(): string[] {
+    return [...this.#sinks.keys()]
   }
 
-  async stats(): Promise<EngineStats> {
+  /** Calls a method of the control plane. */
+  async call<M extends ControlMethod>(
+    method: M,
+    ...args: Parameters<ControlPlane[M]>
+  ): Promise<Awaited<ReturnType<ControlPlane[M]>>> {
     await this.ready
     if (this.#failure) throw this.#failure
-    const id = this.#numStats++
-    const answer = await new Promise<EngineStats | SlipwayError>((resolve) => {
-      this.#stats.set(id, resolve)
-      this.#send({ type: 'stats', id })
+    const id = this.#numCalls++
+    const answer = await new Promise<ControlReport>((resolve) => {
+      this.#calls.set(id, resolve)
+      this.#send({ type: 'control', id, method, args })
     })
-    if (SlipwayError.is(answer)) throw answer
-    return answer
+    if (answer.error) throw SlipwayError.fromWire(answer.error)
+    return answer.result as Awaited<ReturnType<ControlPlane[M]>>
   }
 
   /** Stops the worker and waits until it is gone. A load under way is cut off. */
@@ -111,10 +115,10 @@ export class EngineClient {
     this.#worker.postMessage(command)
   }
 
-  #receive(report: Extract<Report, { type: 'step' | 'stats' }>): void {
-    if (report.type === 'stats') {
-      this.#stats.get(report.id)?.(report.stats)
-      this.#stats.delete(report.id)
+  #receive(report: Extract<Report, { type: 'step' | 'control' }>): void {
+    if (report.type === 'control') {
+      this.#calls.get(report.id)?.(report)
+      this.#calls.delete(report.id)
       return
     }
     const error = report.error && SlipwayError.fromWire(report.error)
@@ -130,7 +134,8 @@ export class EngineClient {
     this.#failure ??= error
     for (const sink of this.#sinks.values()) sink.onError(this.#failure)
     this.#sinks.clear()
-    for (const resolve of this.#stats.values()) resolve(this.#failure)
-    this.#stats.clear()
+    const wire = this.#failure.toWire()
+    for (const [id, resolve] of this.#calls) resolve({ type: 'control', id, error: wire })
+    this.#calls.clear()
   }
 }

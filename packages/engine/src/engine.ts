@@ -1,7 +1,7 @@
 import type { MatcherRequest, Matchers, RemoteMatcher } from '@slipway/grammar'
 import { SlipwayError, type WireError } from '@slipway/tensor'
 import type { BlockPool } from './block-pool.ts'
-import type { DiskTier } from './disk-tier.ts'
+import type { KvTier } from './kv-tier.ts'
 import type { FinishReason } from './outputs.ts'
 import type { RawLogprobs, Runner, Sampled } from './runner.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -34,8 +34,10 @@ export interface EngineStats {
   /** Tokens of requests when they first ran, and how many of these the prefix cache had. */
   readonly numQueriedTokens: number
   readonly numCachedTokens: number
-  /** Blocks that came from disk. */
+  /** Blocks that came from disk or host memory. */
   readonly numFetchedBlocks: number
+  /** Blocks that were evicted into host memory. */
+  readonly numParkedBlocks: number
   readonly numSteps: number
   readonly residentBytes: number
 }
@@ -49,13 +51,21 @@ export class Engine {
   readonly #runner: Pick<Runner, 'run'>
   readonly #pool: BlockPool
   readonly #eosIds: readonly number[]
-  readonly #tier: DiskTier | undefined
+  readonly #tier: KvTier | undefined
   readonly #clock: () => number
   readonly #openMatchers: (() => Matchers) | undefined
   #matchers: Matchers | undefined
   readonly #requests = new Map<string, Sequence[]>()
   /** Milliseconds of the clock at which requests with a timeout end. */
   readonly #deadlines = new Map<string, number>()
+  /** Requests that came while none were taken up. */
+  readonly #held = new Map<string, EngineRequest>()
+  #isHolding = false
+  #isFrozen = false
+  /** Called when the last sequence has ended. */
+  #onDrained: (() => void)[] = []
+  /** Ends when everything that must not overlap, up to now, has ended. */
+  #turn: Promise<unknown> = Promise.resolve()
   #numSteps = 0
 
   /** `clock` counts milliseconds. */
@@ -63,7 +73,7 @@ export class Engine {
     scheduler: Scheduler
     runner: Pick<Runner, 'run'>
     pool: BlockPool
-    tier?: DiskTier | undefined
+    tier?: KvTier | undefined
     eosIds: readonly number[]
     clock?: () => number
     /** Called when the first request comes that constrains its text. */
@@ -78,11 +88,24 @@ export class Engine {
     this.#openMatchers = parts.matchers
   }
 
+  /** Whether a step would bring something on. */
   get hasWork(): boolean {
-    return this.#scheduler.running.length + this.#scheduler.waiting.length > 0
+    return !this.#isFrozen && this.#requests.size > 0
+  }
+
+  /** Whether there are requests that time may end, though no step does anything for them. */
+  get hasDeadlines(): boolean {
+    return this.#deadlines.size > 0
   }
 
   add(request: EngineRequest): void {
+    const { timeout } = request.scheduling
+    if (timeout !== undefined) this.#deadlines.set(request.requestId, this.#clock() + timeout * 1000)
+    if (this.#isHolding) this.#held.set(request.requestId, request)
+    else this.#begin(request)
+  }
+
+  #begin(request: EngineRequest): void {
     const sequences = Array.from({ length: request.params.n }, (_, i) => new Sequence(request, i, this.#eosIds))
     this.#requests.set(request.requestId, sequences)
     const { structuredOutputs: constraint, stopTokenIds: stopIds } = request.params
@@ -90,8 +113,36 @@ export class Engine {
       if (constraint) sequence.matcher = this.#openMatcher({ ...constraint, stopIds })
       this.#scheduler.add(sequence)
     }
-    const { timeout } = request.scheduling
-    if (timeout !== undefined) this.#deadlines.set(request.requestId, this.#clock() + timeout * 1000)
+  }
+
+  /** New requests wait until `release`; those under way go on. */
+  hold(): void {
+    this.#isHolding = true
+  }
+
+  /** No more steps until `release`: what runs stays as it is. */
+  freeze(): void {
+    this.#isFrozen = true
+  }
+
+  /** Ends `hold` and `freeze`. */
+  release(): void {
+    this.#isHolding = this.#isFrozen = false
+    for (const request of this.#held.values()) this.#begin(request)
+    this.#held.clear()
+  }
+
+  /** Resolves when no request is under way but those that are held. */
+  drained(): Promise<void> {
+    if (this.#requests.size === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#onDrained.push(resolve))
+  }
+
+  /** Runs what must not overlap with a step, or with another such task, when all that came before have ended. */
+  exclusively<T>(task: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(task)
+    this.#turn = turn.catch(() => {})
+    return turn
   }
 
   #openMatcher(request: MatcherRequest): RemoteMatcher {
@@ -104,12 +155,23 @@ export class Engine {
     return [...this.#requests.values()].flat()
   }
 
+  /** Ends the requests whose time is over. */
+  expire(): StepOutput[] {
+    const now = this.#clock()
+    const late = [...this.#deadlines].filter(([, deadline]) => deadline <= now)
+    return late.flatMap(([requestId]) => this.abort(requestId, undefined, 'timeout'))
+  }
+
   /** One step: schedule, run, post-process, collect. */
-  async step(): Promise<StepOutput[]> {
+  step(): Promise<StepOutput[]> {
+    return this.exclusively(() => this.#step())
+  }
+
+  async #step(): Promise<StepOutput[]> {
+    // a command may have come while it waited for its turn
+    if (this.#isFrozen) return []
     const started = this.#clock()
-    const late = [...this.#deadlines].filter(([, deadline]) => deadline <= started)
-    const timedOut = late.flatMap(([requestId]) => this.abort(requestId, undefined, 'timeout'))
-    const ended = [...timedOut, ...this.#endConstrained()]
+    const ended = [...this.expire(), ...this.#endConstrained()]
     const chunks = this.#scheduler.schedule()
     if (chunks.length === 0) {
       // all that is left waits for masks, or for blocks from disk
@@ -179,10 +241,15 @@ export class Engine {
       this.#requests.delete(requestId)
       this.#deadlines.delete(requestId)
     }
+    if (this.#requests.size === 0) for (const resolve of this.#onDrained.splice(0)) resolve()
   }
 
   /** Ends a request's sequences, or the one with `index`, wherever they are; none of them costs another step. */
   abort(requestId: string, index?: number, reason: FinishReason = 'abort'): StepOutput[] {
+    const held = this.#held.get(requestId)
+    // it begins, and ends like any other
+    if (held) this.#begin(held)
+    this.#held.delete(requestId)
     const sequences = (this.#requests.get(requestId) ?? []).filter((s) => index === undefined || s.index === index)
     return sequences.map((sequence) => {
       sequence.finish = { reason, stopReason: null }
@@ -191,7 +258,7 @@ export class Engine {
     })
   }
 
-  /** Ends everything, after a step that failed. */
+  /** Ends everything that is under way, as after a step that failed. */
   abortAll(reason: FinishReason): StepOutput[] {
     return [...this.#requests.keys()].flatMap((id) => this.abort(id, undefined, reason))
   }
@@ -204,6 +271,7 @@ export class Engine {
   /** Forgets all cached prefixes in memory; requests under way go on with theirs. */
   resetPrefixCache(): void {
     this.#pool.reset()
+    this.#tier?.clear()
   }
 
   stats(): EngineStats {
@@ -221,6 +289,7 @@ export class Engine {
       numQueriedTokens,
       numCachedTokens,
       numFetchedBlocks: this.#tier?.numFetched ?? 0,
+      numParkedBlocks: this.#tier?.numParked ?? 0,
       numSteps: this.#numSteps,
       residentBytes: process.memoryUsage.rss(),
     }
@@ -228,6 +297,7 @@ export class Engine {
 
   /** Contract 4, checked whenever nothing is left to do: every block is free or cached. */
   checkIdle(): void {
+    if (this.#isFrozen) return
     this.#pool.check([])
     if (this.#requests.size > 0) throw new SlipwayError('internal', `${this.#requests.size} requests left without work`)
     const numMatchers = this.#matchers?.numOpen ?? 0

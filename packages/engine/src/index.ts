@@ -17,5 +17,7 @@ export { engineOptionsSchema, parseOptions, resolveEngineOptions, type EngineOpt
 export { profileModel, type ModelProfile, type ProfileOptions } from './profile-model.ts'
 export { median, type OpProfile, type StepProfile } from './step-profile.ts'
 export { openStep, type StepShape } from './open-step.ts'
+export { pauseModes, wakeTags, type EngineState, type PauseMode, type WakeTag } from './control-plane.ts'
+export { Controlled, type PauseOptions } from './controlled.ts'
 export type { EngineStats } from './engine.ts'
 export type { LoadProgress, ModelInfo } from './protocol.ts'

@@ -25,6 +25,11 @@ export class KvMemory {
     return Buffer.concat(await Promise.all(this.#tensors.map((tensor) => tensor.device.readSlice(tensor, block))))
   }
 
+  /** Gives the memory back to the system where the device can; no block holds anything any more. */
+  release(): void {
+    for (const tensor of this.#tensors) tensor.device.release(tensor)
+  }
+
   write(block: number, bytes: Uint8Array): void {
     let at = 0
     for (const tensor of this.#tensors) {

@@ -11,7 +11,7 @@ import {
 import { GrammarChecker } from '@slipway/grammar'
 import { SlipwayError } from '@slipway/tensor'
 import { EngineClient } from './client.ts'
-import type { EngineStats } from './engine.ts'
+import { Controlled } from './controlled.ts'
 import { GenerationStream } from './generation-stream.ts'
 import { runAll, streamAll, type BatchOptions, type IndexedEvent, type RequestOptions } from './batch.ts'
 import { endIds, grammarSetup } from './grammar-setup.ts'
@@ -54,7 +54,7 @@ type Streaming = { readonly stream: true }
  * const llm = await LLM.load('Qwen/Qwen3-0.6B')
  * const [answer] = await llm.generate(['The capital of France is'], { temperature: 0, maxTokens: 8 })
  */
-export class LLM {
+export class LLM extends Controlled {
   readonly ready: Promise<void>
   readonly #options: ResolvedEngineOptions
   #loaded: Loaded | undefined
@@ -64,6 +64,7 @@ export class LLM {
   #progress: LoadProgress | undefined
 
   private constructor(model: string, { revision, cacheDir, offline, chatTemplate, onProgress, ...rest }: LLMOptions) {
+    super()
     this.#options = resolveEngineOptions(rest)
     const report = (progress: LoadProgress): void => {
       this.#progress = progress
@@ -157,6 +158,7 @@ export class LLM {
   ): GenerationStream {
     const { info, tokenizer, defaultParams, grammars } = this.#parts
     const client = this.#client!
+    this.requireAwake()
     const given = Object.fromEntries(Object.entries(params).filter(([, value]) => value !== undefined))
     const scheduling = resolveScheduling(options)
     const resolved = resolveParams({ ...defaultParams, ...given }, info)
@@ -268,15 +270,13 @@ export class LLM {
     return Math.min(2 * this.#options.maxNumSeqs, this.#options.maxWaitingRequests)
   }
 
-  /** Forgets all cached prefixes, before the next step; requests under way go on. */
-  async resetPrefixCache(): Promise<void> {
+  protected override async client(): Promise<EngineClient> {
     await this.ready
-    this.#client!.resetPrefixCache()
+    return this.#client!
   }
 
-  async stats(): Promise<EngineStats> {
-    await this.ready
-    return this.#client!.stats()
+  protected override set loadedInfo(info: ModelInfo) {
+    this.#loaded = { ...this.#parts, info }
   }
 
   /** Ends all requests and the engine's thread. */

@@ -63,6 +63,10 @@ export const engineOptionsSchema = z.strictObject({
       bytes: z.union([z.number().positive(), z.string()]).default('10GB').describe('most that they take on disk'),
     })
     .optional(),
+  kvHostCacheBytes: z
+    .union([z.number().positive(), z.string()])
+    .optional()
+    .describe('host memory for keys and values that had to leave the KV cache (bytes, or 8GB); default: none'),
   stepBudgetMs: z
     .number()
     .positive()

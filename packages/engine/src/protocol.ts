@@ -1,5 +1,6 @@
 import type { WireError } from '@slipway/tensor'
-import type { EngineStats, StepOutput } from './engine.ts'
+import type { ControlMethod } from './control-plane.ts'
+import type { StepOutput } from './engine.ts'
 import type { ResolvedEngineOptions } from './options.ts'
 import type { EngineRequest } from './sequence.ts'
 
@@ -25,6 +26,8 @@ export interface ModelInfo {
   readonly loadSeconds: number
   /** Whether the weights were read as an earlier start had packed them. */
   readonly fromPackedCache: boolean
+  /** Names the weights' files once others than those of the start were taken; until then null. */
+  readonly updatedWeights: string | null
 }
 
 export interface LoadProgress {
@@ -45,8 +48,7 @@ export interface WorkerSetup {
 export type Command =
   | { readonly type: 'submit'; readonly request: EngineRequest }
   | { readonly type: 'abort'; readonly requestId: string; readonly index?: number }
-  | { readonly type: 'stats'; readonly id: number }
-  | { readonly type: 'resetPrefixCache' }
+  | { readonly type: 'control'; readonly id: number; readonly method: ControlMethod; readonly args: readonly unknown[] }
   | { readonly type: 'close' }
 
 /** Worker to front. One `step` message carries all new tokens of a step. */
@@ -55,4 +57,9 @@ export type Report =
   | { readonly type: 'ready'; readonly info: ModelInfo }
   | { readonly type: 'failed'; readonly error: WireError }
   | { readonly type: 'step'; readonly outputs: readonly StepOutput[]; readonly error?: WireError }
-  | { readonly type: 'stats'; readonly id: number; readonly stats: EngineStats }
+  | ControlReport
+
+/** The answer to a `control`. */
+export type ControlReport =
+  | { readonly type: 'control'; readonly id: number; readonly result: unknown; readonly error?: never }
+  | { readonly type: 'control'; readonly id: number; readonly error: WireError }

@@ -1,8 +1,11 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { SlipwayError } from '@slipway/tensor'
+import { ControlPlane } from './control-plane.ts'
 import type { Engine, StepOutput } from './engine.ts'
 import { loadEngine } from './load-engine.ts'
 import type { Command, Report, WorkerSetup } from './protocol.ts'
+
+type Call = Extract<Command, { type: 'control' }>
 
 // The engine's thread: it computes, the front never does. Commands are taken between steps.
 
@@ -31,13 +34,30 @@ async function work(engine: Engine): Promise<void> {
   engine.flush().catch((error: unknown) => report({ type: 'failed', error: SlipwayError.toWire(error) }))
 }
 
+/** Runs a command and tells what came of it. */
+async function answer(control: ControlPlane, { id, method, args }: Call): Promise<void> {
+  try {
+    // the front's types have checked the arguments
+    const run = control[method] as (...given: unknown[]) => unknown
+    report({ type: 'control', id, result: await run.apply(control, [...args]) })
+  } catch (error) {
+    report({ type: 'control', id, error: SlipwayError.toWire(error) })
+  }
+}
+
+/** Milliseconds between two looks at the clock while requests wait and no step is run. */
+const expiryInterval = 50
+
 async function main(): Promise<void> {
-  const { engine, info, device } = await loadEngine(workerData as WorkerSetup, (progress) =>
-    report({ type: 'progress', progress }),
-  )
+  const loaded = await loadEngine(workerData as WorkerSetup, (progress) => report({ type: 'progress', progress }))
+  const { engine, info, device } = loaded
+  const control = new ControlPlane(engine, loaded.modelControl, sendStep)
+  setInterval(() => {
+    if (!engine.hasWork && engine.hasDeadlines) sendStep(engine.expire())
+  }, expiryInterval).unref()
   let working = false
   const wake = (): void => {
-    if (working) return
+    if (working || !engine.hasWork) return
     working = true
     void work(engine)
       .catch((error: unknown) => report({ type: 'failed', error: SlipwayError.toWire(error) }))
@@ -52,8 +72,7 @@ async function main(): Promise<void> {
       engine.add(command.request)
       wake()
     } else if (command.type === 'abort') sendStep(engine.abort(command.requestId, command.index))
-    else if (command.type === 'stats') report({ type: 'stats', id: command.id, stats: engine.stats() })
-    else if (command.type === 'resetPrefixCache') engine.resetPrefixCache()
+    else if (command.type === 'control') void answer(control, command).then(wake)
     else {
       engine.abortAll('abort')
       void Promise.all([engine.flush(), engine.close()]).finally(() => {

@@ -5,7 +5,16 @@ import { cors } from 'hono/cors'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { answerTo, createContext, type ServerContext } from './context.ts'
 import { getHealth, getRoot, getVersion, whenReady } from './health.ts'
-import { resetPrefixCache } from './control.ts'
+import {
+  getState,
+  postAbortRequests,
+  postPause,
+  postResetPrefixCache,
+  postResume,
+  postSleep,
+  postUpdateWeights,
+  postWakeUp,
+} from './control.ts'
 import { adminOnly } from './http/admin.ts'
 import { refusal } from './http/errors.ts'
 import { withRequestId, type ServerEnv } from './http/request-id.ts'
@@ -66,6 +75,14 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
     app.use(path, adminOnly(adminKey), whenReady(context))
     route(method, path, handler)
   }
-  adminRoute('POST', '/reset_prefix_cache', resetPrefixCache)
+  adminRoute('POST', '/pause', postPause)
+  adminRoute('POST', '/resume', postResume)
+  adminRoute('GET', '/is_paused', getState)
+  adminRoute('POST', '/sleep', postSleep)
+  adminRoute('POST', '/wake_up', postWakeUp)
+  adminRoute('GET', '/is_sleeping', getState)
+  adminRoute('POST', '/update_weights', postUpdateWeights)
+  adminRoute('POST', '/abort_requests', postAbortRequests)
+  adminRoute('POST', '/reset_prefix_cache', postResetPrefixCache)
   return app
 }

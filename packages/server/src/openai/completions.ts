@@ -39,6 +39,7 @@ export async function postCompletions(c: Context<ServerEnv>, context: ServerCont
   const structured = await structuredParams(llm, request)
   const generations = Generations.submit(context, {
     id: envelope.id,
+    requestId: c.get('requestId'),
     prompts: request.prompt,
     params: {
       ...samplingParams(request),
