@@ -15,7 +15,9 @@ export interface RequestSink {
 export class EngineClient {
   readonly ready: Promise<ModelInfo>
   readonly #worker: Worker
-  readonly #sinks = new Map<string, RequestSink>()
+  readonly #sinks = new Map<string, RequestSink & { readonly user: string }>()
+  /** Requests under way by user. */
+  readonly #numByUser = new Map<string, number>()
   readonly #calls = new Map<number, (answer: ControlReport) => void>()
   readonly #exited: Promise<void>
   #failure: SlipwayError | undefined
@@ -61,7 +63,13 @@ export class EngineClient {
     if (this.#failure) throw this.#failure
     // a pause with nothing to do says nothing of the pace
     if (this.#sinks.size === 0) this.#lastEnd = performance.now()
-    this.#sinks.set(request.requestId, sink)
+    const { user } = request.scheduling
+    this.#sinks.set(request.requestId, {
+      user,
+      onStep: (output) => sink.onStep(output),
+      onError: (error) => sink.onError(error),
+    })
+    this.#numByUser.set(user, this.numRequestsOf(user) + 1)
     this.#send({ type: 'submit', request })
   }
 
@@ -72,7 +80,12 @@ export class EngineClient {
 
   /** The front has seen the last of this request. */
   forget(requestId: string): void {
-    if (!this.#sinks.delete(requestId)) return
+    const sink = this.#sinks.get(requestId)
+    if (!sink) return
+    this.#sinks.delete(requestId)
+    const left = this.numRequestsOf(sink.user) - 1
+    if (left > 0) this.#numByUser.set(sink.user, left)
+    else this.#numByUser.delete(sink.user)
     const now = performance.now()
     this.#millisecondsPerRequest += 0.1 * (now - this.#lastEnd - this.#millisecondsPerRequest)
     this.#lastEnd = now
@@ -81,6 +94,11 @@ export class EngineClient {
   /** Whole seconds in which, at the pace of late, one request ends: 1 to 60. */
   get secondsPerRequest(): number {
     return Math.min(60, Math.max(1, Math.ceil(this.#millisecondsPerRequest / 1000)))
+  }
+
+  /** Requests under way on behalf of one user. */
+  numRequestsOf(user: string): number {
+    return this.#numByUser.get(user) ?? 0
   }
 
   /** Requests under way, by id. */
@@ -134,6 +152,7 @@ export class EngineClient {
     this.#failure ??= error
     for (const sink of this.#sinks.values()) sink.onError(this.#failure)
     this.#sinks.clear()
+    this.#numByUser.clear()
     const wire = this.#failure.toWire()
     for (const [id, resolve] of this.#calls) resolve({ type: 'control', id, error: wire })
     this.#calls.clear()

@@ -23,6 +23,8 @@ export interface KvStore {
   settled(): Promise<void>
 }
 
+type BlockMemory = Pick<KvMemory, 'bytesPerBlock' | 'read' | 'write'>
+
 /** Blocks copied for writing in a step, so that nobody waits for it; the rest when there is nothing else to do. */
 const storesPerStep = 2
 /** Blocks read at once. */
@@ -40,7 +42,7 @@ export class KvTier {
   #disk: KvDiskCache | undefined
   readonly #pool: BlockPool
   readonly #cache: PrefixCache
-  readonly #memory: KvMemory
+  readonly #memory: BlockMemory
   readonly #queue = new Map<string, { readonly name: BlockName; readonly block: number }>()
   readonly #parking = new Set<Promise<void>>()
   readonly #fetches = new Map<CacheText, Promise<void>>()
@@ -55,7 +57,7 @@ export class KvTier {
     disk?: KvDiskCache | undefined
     pool: BlockPool
     cache: PrefixCache
-    memory: KvMemory
+    memory: BlockMemory
   }) {
     this.#host = parts.host
     this.#disk = parts.disk

@@ -177,11 +177,7 @@ export class LLM extends Controlled {
           maxModelLen: info.maxModelLen,
         },
       )
-    const { maxNumSeqs, maxWaitingRequests } = this.#options
-    if (client.numRequests >= maxNumSeqs + maxWaitingRequests)
-      throw new SlipwayError('overload', `${client.numRequests} requests are under way; try again later`, {
-        retryAfter: client.secondsPerRequest,
-      })
+    this.#requireRoom(client, scheduling.user)
     const request = {
       requestId: options.requestId ?? randomUUID(),
       promptTokenIds,
@@ -195,6 +191,28 @@ export class LLM extends Controlled {
     const constraint = resolved.structuredOutputs
     const before = constraint && grammars.check(constraint.source)
     return new GenerationStream(client, tokenizer, request, options.signal, before)
+  }
+
+  get #maxWaitingPerUser(): number {
+    const { maxWaitingRequests, maxWaitingPerUser } = this.#options
+    return maxWaitingPerUser ?? Math.ceil(maxWaitingRequests / 2)
+  }
+
+  /** Throws `overload` when too many requests wait, or too many of one user, who must not fill the queue for all. */
+  #requireRoom(client: EngineClient, user: string): void {
+    const { maxNumSeqs, maxWaitingRequests } = this.#options
+    const own = client.numRequestsOf(user)
+    const retryAfter = client.secondsPerRequest
+    if (client.numRequests >= maxNumSeqs + maxWaitingRequests)
+      throw new SlipwayError('overload', `${client.numRequests} requests are under way; try again later`, {
+        retryAfter,
+      })
+    if (own < maxNumSeqs + this.#maxWaitingPerUser) return
+    const whose = user === '' ? 'without a user' : `of user ${JSON.stringify(user)}`
+    throw new SlipwayError('overload', `${own} requests ${whose} are under way, as many as may be; try again later`, {
+      retryAfter,
+      param: 'user',
+    })
   }
 
   /**
@@ -267,7 +285,8 @@ export class LLM extends Controlled {
 
   /** Requests of a long list kept under way at once: enough to fill every step. */
   get #width(): number {
-    return Math.min(2 * this.#options.maxNumSeqs, this.#options.maxWaitingRequests)
+    const { maxNumSeqs, maxWaitingRequests } = this.#options
+    return Math.min(2 * maxNumSeqs, maxWaitingRequests, maxNumSeqs + this.#maxWaitingPerUser)
   }
 
   protected override async client(): Promise<EngineClient> {

@@ -75,6 +75,9 @@ export const engineOptionsSchema = z.strictObject({
       'estimated time of a step in which answers go on; default: less than twice what it takes without prompts',
     ),
   maxWaitingRequests: count.default(1024).describe('requests that may queue before new ones are refused'),
+  maxWaitingPerUser: count
+    .optional()
+    .describe('requests that may queue on behalf of one user before more of them are refused; default: half of all'),
 })
 
 export type EngineOptions = z.input<typeof engineOptionsSchema>
