@@ -22,19 +22,20 @@ await measureLatency('stall', {
     /** @type {{ at: number, gap: number }[]} */
     const gaps = []
     const stop = new AbortController()
-    let numStarted = 0
+    /** @type {Set<number>} */
+    const started = new Set()
     const open = Array.from({ length: chats }, async (_, i) => {
       const params = { temperature: 0, maxTokens: prompt - chatPrompt, ignoreEos: true }
       let last = 0
       for await (const event of llm.submit(promptOf(i, chatPrompt, vocab), params, { signal: stop.signal })) {
         if (event.type !== 'delta') continue
         const now = performance.now()
-        if (last === 0) numStarted++
-        else gaps.push({ at: now, gap: now - last })
+        if (started.has(i)) gaps.push({ at: now, gap: now - last })
+        started.add(i)
         last = now
       }
     })
-    while (numStarted < chats) await setTimeout(10)
+    while (started.size < chats) await setTimeout(10)
     // the engine learns how long its steps take, from short prompts and from decodes
     for (let i = 0; i < 3; i++) await firstToken(llm, promptOf(100 + i, 200, vocab))
     await setTimeout(5000)

@@ -67,11 +67,19 @@ export class ControlPlane {
    */
   async pause(mode: PauseMode, clearCache = false): Promise<EngineState> {
     const engine = this.#engine
+    if (mode === 'wait' && this.state().isSleeping)
+      throw new SlipwayError('request', 'the engine sleeps, so nothing it keeps can end; wake it first', {
+        code: 'sleeping',
+      })
     this.#isPaused = true
+    this.#resumesOnWake = false
     engine.hold()
     if (mode === 'abort') this.#onOutputs(engine.abortAll('abort'))
-    if (mode === 'wait') await engine.drained()
-    else engine.freeze()
+    if (mode === 'wait') {
+      // what an earlier pause has kept ends as well
+      engine.thaw()
+      await engine.drained()
+    } else engine.freeze()
     // resumed while it waited
     if (!this.#isPaused) return this.state()
     await engine.exclusively(async () => {
@@ -96,8 +104,8 @@ export class ControlPlane {
    */
   async sleep(level: 1 | 2, mode: PauseMode): Promise<EngineState> {
     if (!this.#isPaused) {
-      this.#resumesOnWake = true
       await this.pause(mode)
+      this.#resumesOnWake = true
     }
     await this.#engine.exclusively(async () => {
       if (!this.#isPaused) throw new SlipwayError('request', 'the engine was resumed before it could sleep')

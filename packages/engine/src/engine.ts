@@ -120,9 +120,13 @@ export class Engine {
     this.#isHolding = true
   }
 
-  /** No more steps until `release`: what runs stays as it is. */
+  /** No more steps until `thaw` or `release`: what runs stays as it is. */
   freeze(): void {
     this.#isFrozen = true
+  }
+
+  thaw(): void {
+    this.#isFrozen = false
   }
 
   /** Ends `hold` and `freeze`. */

@@ -72,8 +72,11 @@ async function main(): Promise<void> {
       engine.add(command.request)
       wake()
     } else if (command.type === 'abort') sendStep(engine.abort(command.requestId, command.index))
-    else if (command.type === 'control') void answer(control, command).then(wake)
-    else {
+    else if (command.type === 'control') {
+      void answer(control, command).then(wake)
+      // it may wait for steps itself
+      wake()
+    } else {
       engine.abortAll('abort')
       void Promise.all([engine.flush(), engine.close()]).finally(() => {
         device.close()
