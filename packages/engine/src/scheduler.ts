@@ -17,8 +17,8 @@ type Tier = Pick<KvTier, 'isFetching' | 'expect'>
 /** Waiting sequences that one step looks at in vain. */
 const maxTries = 32
 
-/** Steps from one probe to the next: fewer than one of a hundred is longer than it should be. */
-const probeInterval = 128
+/** Steps from one probe to the next: with what else disturbs, fewer than one of a hundred is longer than it should be. */
+const probeInterval = 256
 
 /** So often others get blocks before a sequence that waits for some; then it is first. */
 const maxOvertaken = 32
