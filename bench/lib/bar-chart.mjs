@@ -39,7 +39,7 @@ export function barChart(results) {
     parts.push(label(x + 18, 20, name))
   }
   for (const result of results) {
-    const unit = result.unit === 's' ? 's, less is better' : result.unit
+    const unit = ['s', 'ms'].includes(result.unit) ? `${result.unit}, less is better` : result.unit
     parts.push(label(8, y + 20, `${result.bench}, ${result.shape}, ${unit}`, 'font-weight="bold"'))
     y += titleHeight
     const most = Math.max(...result.cases.flatMap(({ medians }) => Object.values(medians)))

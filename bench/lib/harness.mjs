@@ -21,11 +21,11 @@ import { shapes } from './shapes.mjs'
  *
  * @typedef {object} CaseResult
  * @property {string} label
- * @property {Task} task
+ * @property {Task} [task] of those that are compared with peers
  * @property {Record<string, number[]>} values by contestant, one per round
  * @property {Record<string, number>} medians
  * @property {Record<string, number>} ratios of the medians, by peer
- * @property {Record<string, number>} bytesPerToken weights, keys and values read for one token
+ * @property {Record<string, number>} [bytesPerToken] weights, keys and values read for one token
  *
  * @typedef {object} Result
  * @property {string} bench

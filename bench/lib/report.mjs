@@ -40,7 +40,7 @@ export function tableOf({ bench, unit, speed, contestants, cases }) {
   const names = contestants.map(({ name }) => name)
   const [ours, ...peers] = names
   const streams = bench === 'decode' || bench === 'depth'
-  const relates = bench === 'batch' || bench === 'depth'
+  const relates = ['batch', 'depth', 'stall', 'shared-prefix'].includes(bench)
   const header = [
     '',
     ...names.map((name) => `${name}, ${unit}`),
@@ -58,7 +58,7 @@ export function tableOf({ bench, unit, speed, contestants, cases }) {
     ...(streams
       ? names.map((name) =>
           cell(medians[name], (rate) => {
-            const gigabytes = (rate * bytesPerToken[name]) / 1e9
+            const gigabytes = (rate * (bytesPerToken?.[name] ?? NaN)) / 1e9
             return `${figure(gigabytes)} (${percent(gigabytes / speed.bandwidth)})`
           }),
         )
@@ -75,13 +75,14 @@ export function titleOf({ bench, shape, quantization, threads, rounds }) {
 /** @param {Result} result */
 export function notesOf({ machine, speed, others, contestants, cases }) {
   const { processor, cores, isa, memoryGiB, hugePages, system, node, date } = machine
-  const bytes = contestants.map(({ name }) => `${name} ${figure(cases[0].bytesPerToken[name] / 1e6)} MB`)
+  const { bytesPerToken: read } = cases[0]
+  const bytes = contestants.map(({ name }) => `${name} ${figure((read?.[name] ?? NaN) / 1e6)} MB`)
   const versions = contestants.slice(1).map(({ name, info }) => `${name} ${info['version'] ?? ''}`)
   return [
     `${processor}, ${cores} cores, ${isa}, ${memoryGiB} GiB, huge pages ${hugePages}, ${system}, Node ${node}, ${date}`,
     `reads ${figure(speed.bandwidth)} GB/s, f32 peak ${figure(speed.peak)} GFLOP/s, both with all threads`,
     `other processes took ${percent(others)} of all cores meanwhile`,
-    `bytes read for a token: ${bytes.join(', ')}`,
+    ...(read ? [`bytes read for a token: ${bytes.join(', ')}`] : []),
     ...(versions.length > 0 ? [`peers: ${versions.join(', ')}`] : []),
   ]
 }

@@ -28,6 +28,8 @@ export class BeamGroup {
   readonly held = new Set<Sequence>()
   numCached: number | undefined
 
+  /** The one that the search began with. */
+  readonly first: Sequence
   readonly #adapter: Adapter | undefined
 
   constructor(request: EngineRequest, eosIds: readonly number[], adapter?: Adapter) {
@@ -46,7 +48,8 @@ export class BeamGroup {
       logprobs: this.#search.numCandidates,
     }
     this.request = { ...request, params: own }
-    this.sequences = [new Sequence(this.request, 0, [], adapter)]
+    this.first = new Sequence(this.request, 0, [], adapter)
+    this.sequences = [this.first]
   }
 
   /** Best first, `n` of them. */

@@ -1,8 +1,8 @@
 import { Worker } from 'node:worker_threads'
 import { SlipwayError } from '@slipway/tensor'
-import type { AdapterInfo } from './adapters.ts'
+import type { ControlMethod, ControlPlane } from './control-plane.ts'
 import type { StepOutput } from './engine.ts'
-import type { Answers, Command, LoadProgress, LoraCommand, ModelInfo, Report, WorkerSetup } from './protocol.ts'
+import type { Command, ControlReport, LoadProgress, ModelInfo, Report, WorkerSetup } from './protocol.ts'
 import type { EngineRequest } from './sequence.ts'
 
 /** Takes what the engine reports for one request; `error` once, when the engine can bring no more. */
@@ -15,15 +15,14 @@ export interface RequestSink {
 export class EngineClient {
   readonly ready: Promise<ModelInfo>
   readonly #worker: Worker
-  readonly #sinks = new Map<string, RequestSink>()
-  readonly #questions = new Map<number, (answer: Answers[keyof Answers] | SlipwayError) => void>()
-  readonly #changes = new Map<number, (error: SlipwayError | undefined) => void>()
+  readonly #sinks = new Map<string, RequestSink & { readonly user: string }>()
+  /** Requests under way by user. */
+  readonly #numByUser = new Map<string, number>()
+  readonly #calls = new Map<number, (answer: ControlReport) => void>()
   readonly #exited: Promise<void>
   #failure: SlipwayError | undefined
   #isLoaded = false
-  #numQuestions = 0
-  #adapters: readonly AdapterInfo[] = []
-  #numChanges = 0
+  #numCalls = 0
   #lastEnd = 0
   #millisecondsPerRequest = 0
 
@@ -64,7 +63,13 @@ export class EngineClient {
     if (this.#failure) throw this.#failure
     // a pause with nothing to do says nothing of the pace
     if (this.#sinks.size === 0) this.#lastEnd = performance.now()
-    this.#sinks.set(request.requestId, sink)
+    const { user } = request.scheduling
+    this.#sinks.set(request.requestId, {
+      user,
+      onStep: (output) => sink.onStep(output),
+      onError: (error) => sink.onError(error),
+    })
+    this.#numByUser.set(user, this.numRequestsOf(user) + 1)
     this.#send({ type: 'submit', request })
   }
 
@@ -75,7 +80,12 @@ export class EngineClient {
 
   /** The front has seen the last of this request. */
   forget(requestId: string): void {
-    if (!this.#sinks.delete(requestId)) return
+    const sink = this.#sinks.get(requestId)
+    if (!sink) return
+    this.#sinks.delete(requestId)
+    const left = this.numRequestsOf(sink.user) - 1
+    if (left > 0) this.#numByUser.set(sink.user, left)
+    else this.#numByUser.delete(sink.user)
     const now = performance.now()
     this.#millisecondsPerRequest += 0.1 * (now - this.#lastEnd - this.#millisecondsPerRequest)
     this.#lastEnd = now
@@ -86,47 +96,30 @@ export class EngineClient {
     return Math.min(60, Math.max(1, Math.ceil(this.#millisecondsPerRequest / 1000)))
   }
 
-  /** Takes effect between two steps. */
-  resetPrefixCache(): void {
-    if (this.#failure) throw this.#failure
-    this.#send({ type: 'resetPrefixCache' })
+  /** Requests under way on behalf of one user. */
+  numRequestsOf(user: string): number {
+    return this.#numByUser.get(user) ?? 0
   }
 
-  /** LoRA adapters that requests may name. */
-  get adapters(): readonly AdapterInfo[] {
-    return this.#adapters
+  /** Requests under way, by id. */
+  get requestIds(): string[] {
+    return [...this.#sinks.keys()]
   }
 
-  async loadLora(name: string, path: string): Promise<void> {
-    await this.#change((id) => ({ type: 'loadLora', id, name, path }))
-  }
-
-  async unloadLora(name: string): Promise<void> {
-    await this.#change((id) => ({ type: 'unloadLora', id, name }))
-  }
-
-  async #change(commandOf: (id: number) => LoraCommand): Promise<void> {
+  /** Calls a method of the control plane. */
+  async call<M extends ControlMethod>(
+    method: M,
+    ...args: Parameters<ControlPlane[M]>
+  ): Promise<Awaited<ReturnType<ControlPlane[M]>>> {
     await this.ready
     if (this.#failure) throw this.#failure
-    const id = this.#numChanges++
-    const error = await new Promise<SlipwayError | undefined>((resolve) => {
-      this.#changes.set(id, resolve)
-      this.#send(commandOf(id))
+    const id = this.#numCalls++
+    const answer = await new Promise<ControlReport>((resolve) => {
+      this.#calls.set(id, resolve)
+      this.#send({ type: 'control', id, method, args })
     })
-    if (error) throw error
-  }
-
-  async ask<About extends keyof Answers>(about: About): Promise<Answers[About]> {
-    await this.ready
-    if (this.#failure) throw this.#failure
-    const id = this.#numQuestions++
-    const answer = await new Promise<Answers[keyof Answers] | SlipwayError>((resolve) => {
-      this.#questions.set(id, resolve)
-      this.#send({ type: 'ask', id, about })
-    })
-    if (SlipwayError.is(answer)) throw answer
-    // the worker answers what was asked
-    return answer as Answers[About]
+    if (answer.error) throw SlipwayError.fromWire(answer.error)
+    return answer.result as Awaited<ReturnType<ControlPlane[M]>>
   }
 
   /** Stops the worker and waits until it is gone. A load under way is cut off. */
@@ -140,19 +133,13 @@ export class EngineClient {
     this.#worker.postMessage(command)
   }
 
-  #receive(report: Extract<Report, { type: 'step' | 'answer' | 'adapters' }>): void {
-    if (report.type === 'answer') {
-      this.#questions.get(report.id)?.(report.answer)
-      this.#questions.delete(report.id)
+  #receive(report: Extract<Report, { type: 'step' | 'control' }>): void {
+    if (report.type === 'control') {
+      this.#calls.get(report.id)?.(report)
+      this.#calls.delete(report.id)
       return
     }
     const error = report.error && SlipwayError.fromWire(report.error)
-    if (report.type === 'adapters') {
-      this.#adapters = report.adapters
-      this.#changes.get(report.id)?.(error)
-      this.#changes.delete(report.id)
-      return
-    }
     for (const output of report.outputs) {
       const sink = this.#sinks.get(output.requestId)
       if (error) sink?.onError(error)
@@ -165,9 +152,9 @@ export class EngineClient {
     this.#failure ??= error
     for (const sink of this.#sinks.values()) sink.onError(this.#failure)
     this.#sinks.clear()
-    for (const resolve of this.#questions.values()) resolve(this.#failure)
-    this.#questions.clear()
-    for (const resolve of this.#changes.values()) resolve(this.#failure)
-    this.#changes.clear()
+    this.#numByUser.clear()
+    const wire = this.#failure.toWire()
+    for (const [id, resolve] of this.#calls) resolve({ type: 'control', id, error: wire })
+    this.#calls.clear()
   }
 }

@@ -3,7 +3,7 @@ import { SlipwayError, type WireError } from '@slipway/tensor'
 import type { Adapters } from './adapters.ts'
 import { BeamGroup } from './beam-group.ts'
 import type { BlockPool } from './block-pool.ts'
-import type { DiskTier } from './disk-tier.ts'
+import type { KvTier } from './kv-tier.ts'
 import type { LogitsProcessors } from './logits-processor.ts'
 import type { FinishReason } from './outputs.ts'
 import type { RawLogprobs, Runner, Sampled } from './runner.ts'
@@ -42,8 +42,10 @@ export interface EngineStats {
   /** Tokens of requests when they first ran, and how many of these the prefix cache had. */
   readonly numQueriedTokens: number
   readonly numCachedTokens: number
-  /** Blocks that came from disk. */
+  /** Blocks that came from disk or host memory. */
   readonly numFetchedBlocks: number
+  /** Blocks that were evicted into host memory. */
+  readonly numParkedBlocks: number
   readonly numSteps: number
   /** Tokens run through the model: of prompts, and generated ones. */
   readonly numComputedTokens: number
@@ -63,7 +65,7 @@ export class Engine {
   readonly #runner: Pick<Runner, 'run'>
   readonly #pool: BlockPool
   readonly #eosIds: readonly number[]
-  readonly #tier: DiskTier | undefined
+  readonly #tier: KvTier | undefined
   readonly #clock: () => number
   readonly #openMatchers: (() => Matchers) | undefined
   readonly #adapters: Adapters | undefined
@@ -74,6 +76,14 @@ export class Engine {
   readonly #copyBlock: ((from: number, to: number) => Promise<void>) | undefined
   /** Milliseconds of the clock at which requests with a timeout end. */
   readonly #deadlines = new Map<string, number>()
+  /** Requests that came while none were taken up. */
+  readonly #held = new Map<string, EngineRequest>()
+  #isHolding = false
+  #isFrozen = false
+  /** Called when the last sequence has ended. */
+  #onDrained: (() => void)[] = []
+  /** Ends when everything that must not overlap, up to now, has ended. */
+  #turn: Promise<unknown> = Promise.resolve()
   #numSteps = 0
   #numComputedTokens = 0
   #numGeneratedTokens = 0
@@ -85,7 +95,7 @@ export class Engine {
     scheduler: Scheduler
     runner: Pick<Runner, 'run'>
     pool: BlockPool
-    tier?: DiskTier | undefined
+    tier?: KvTier | undefined
     eosIds: readonly number[]
     clock?: () => number
     processors?: LogitsProcessors
@@ -108,12 +118,24 @@ export class Engine {
     this.#adapters = parts.adapters
   }
 
+  /** Whether a step would bring something on. */
   get hasWork(): boolean {
-    const { running, waiting } = this.#scheduler
-    return running.length + waiting.length + (this.#adapters?.numWaiting ?? 0) > 0
+    return !this.#isFrozen && this.#requests.size > 0
+  }
+
+  /** Whether there are requests that time may end, though no step does anything for them. */
+  get hasDeadlines(): boolean {
+    return this.#deadlines.size > 0
   }
 
   add(request: EngineRequest): void {
+    const { timeout } = request.scheduling
+    if (timeout !== undefined) this.#deadlines.set(request.requestId, this.#clock() + timeout * 1000)
+    if (this.#isHolding) this.#held.set(request.requestId, request)
+    else this.#begin(request)
+  }
+
+  #begin(request: EngineRequest): void {
     const { structuredOutputs: constraint, stopTokenIds: stopIds, keepSpecialTokens, n, bestOf } = request.params
     const adapter = request.lora === undefined ? undefined : this.#adapters?.find(request.lora)
     const group = request.beamSearch && new BeamGroup(request, this.#eosIds, adapter)
@@ -132,8 +154,40 @@ export class Engine {
       if (request.lora !== undefined && this.#adapters) this.#adapters.enter(sequence)
       else this.#scheduler.add(sequence)
     }
-    const { timeout } = request.scheduling
-    if (timeout !== undefined) this.#deadlines.set(request.requestId, now + timeout * 1000)
+  }
+
+  /** New requests wait until `release`; those under way go on. */
+  hold(): void {
+    this.#isHolding = true
+  }
+
+  /** No more steps until `thaw` or `release`: what runs stays as it is. */
+  freeze(): void {
+    this.#isFrozen = true
+  }
+
+  thaw(): void {
+    this.#isFrozen = false
+  }
+
+  /** Ends `hold` and `freeze`. */
+  release(): void {
+    this.#isHolding = this.#isFrozen = false
+    for (const request of this.#held.values()) this.#begin(request)
+    this.#held.clear()
+  }
+
+  /** Resolves when no request is under way but those that are held. */
+  drained(): Promise<void> {
+    if (this.#requests.size === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#onDrained.push(resolve))
+  }
+
+  /** Runs what must not overlap with a step, or with another such task, when all that came before have ended. */
+  exclusively<T>(task: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(task)
+    this.#turn = turn.catch(() => {})
+    return turn
   }
 
   /** What a plugin does not accept is the fault of this request alone. */
@@ -156,12 +210,23 @@ export class Engine {
     return [...this.#requests.values()].flat()
   }
 
+  /** Ends the requests whose time is over. */
+  expire(): StepOutput[] {
+    const now = this.#clock()
+    const late = [...this.#deadlines].filter(([, deadline]) => deadline <= now)
+    return late.flatMap(([requestId]) => this.abort(requestId, undefined, 'timeout'))
+  }
+
   /** One step: schedule, run, post-process, collect. */
-  async step(): Promise<StepOutput[]> {
+  step(): Promise<StepOutput[]> {
+    return this.exclusively(() => this.#step())
+  }
+
+  async #step(): Promise<StepOutput[]> {
+    // a command may have come while it waited for its turn
+    if (this.#isFrozen) return []
     const started = this.#clock()
-    const late = [...this.#deadlines].filter(([, deadline]) => deadline <= started)
-    const timedOut = late.flatMap(([requestId]) => this.abort(requestId, undefined, 'timeout'))
-    const ended = [...timedOut, ...this.#endFaulty(), ...this.#endConstrained(), ...this.#admitAdapted()]
+    const ended = [...this.expire(), ...this.#endFaulty(), ...this.#endConstrained(), ...this.#admitAdapted()]
     const chunks = this.#scheduler.schedule()
     if (chunks.length === 0) {
       // all that is left waits for masks, for an adapter, or for blocks from disk
@@ -223,13 +288,18 @@ export class Engine {
   }
 
   #removeBeams(group: BeamGroup): void {
-    const { requestId } = group.request
-    for (const sequence of group.sequences) {
-      if (!group.held.has(sequence)) this.#scheduler.remove(sequence)
-    }
-    this.#beamGroups.delete(requestId)
+    for (const sequence of group.sequences)
+      if (!group.held.has(sequence) && !this.#adapters?.isWaiting(sequence)) this.#scheduler.remove(sequence)
+    // all of them stood there as one
+    if (group.request.lora !== undefined) this.#adapters?.leave(group.first)
+    this.#beamGroups.delete(group.request.requestId)
+    this.#forget(group.request.requestId)
+  }
+
+  #forget(requestId: string): void {
     this.#requests.delete(requestId)
     this.#deadlines.delete(requestId)
+    if (this.#requests.size === 0) for (const resolve of this.#onDrained.splice(0)) resolve()
   }
 
   /** Waits a little for the masks of sequences whose logits are computed; those that still lack one have to be held. */
@@ -314,14 +384,15 @@ export class Engine {
     const { requestId } = sequence.request
     const left = this.#requests.get(requestId)!.filter((other) => other !== sequence)
     if (left.length > 0) this.#requests.set(requestId, left)
-    else {
-      this.#requests.delete(requestId)
-      this.#deadlines.delete(requestId)
-    }
+    else this.#forget(requestId)
   }
 
   /** Ends a request's sequences, or the one with `index`, wherever they are; none of them costs another step. */
   abort(requestId: string, index?: number, reason: FinishReason = 'abort'): StepOutput[] {
+    const held = this.#held.get(requestId)
+    // it begins, and ends like any other
+    if (held) this.#begin(held)
+    this.#held.delete(requestId)
     const group = this.#beamGroups.get(requestId)
     if (group) {
       for (const sequence of group.sequences) sequence.finish = { reason, stopReason: null }
@@ -337,7 +408,7 @@ export class Engine {
     })
   }
 
-  /** Ends everything, after a step that failed. */
+  /** Ends everything that is under way, as after a step that failed. */
   abortAll(reason: FinishReason): StepOutput[] {
     return [...this.#requests.keys()].flatMap((id) => this.abort(id, undefined, reason))
   }
@@ -350,6 +421,7 @@ export class Engine {
   /** Forgets all cached prefixes in memory; requests under way go on with theirs. */
   resetPrefixCache(): void {
     this.#pool.reset()
+    this.#tier?.clear()
   }
 
   stats(): EngineStats {
@@ -367,6 +439,7 @@ export class Engine {
       numQueriedTokens,
       numCachedTokens,
       numFetchedBlocks: this.#tier?.numFetched ?? 0,
+      numParkedBlocks: this.#tier?.numParked ?? 0,
       numSteps: this.#numSteps,
       numComputedTokens: this.#numComputedTokens,
       numGeneratedTokens: this.#numGeneratedTokens,
@@ -384,6 +457,7 @@ export class Engine {
 
   /** Contract 4, checked whenever nothing is left to do: every block is free or cached. */
   checkIdle(): void {
+    if (this.#isFrozen) return
     this.#pool.check([])
     if (this.#requests.size > 0) throw new SlipwayError('internal', `${this.#requests.size} requests left without work`)
     const numMatchers = this.#matchers?.numOpen ?? 0

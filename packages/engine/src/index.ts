@@ -27,6 +27,8 @@ export { createOutputFormats, type OutputFormats, type ParserNames } from './cha
 export type { ChatParams, ChatPlan, ChatTool } from './chat/plan-chat.ts'
 export { efforts, type ReasoningEffort } from './chat/thinking-switches.ts'
 export type { Thinking } from './thinking.ts'
+export { pauseModes, wakeTags, type EngineState, type PauseMode, type WakeTag } from './control-plane.ts'
+export { Controlled, type PauseOptions } from './controlled.ts'
 export type { EngineStats } from './engine.ts'
 export type { EngineSnapshot, SequenceState } from './snapshot.ts'
 export type { BlockMap } from './block-pool.ts'

@@ -1,15 +1,8 @@
 import { createHash } from 'node:crypto'
-import { mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SlipwayError } from '@slipway/tensor'
-import type { ModelConfig } from '@slipway/checkpoint'
-
-/** A block as the prefix cache names it: its key, the key before it, its tokens. */
-export interface BlockName {
-  readonly key: string
-  readonly parent: string
-  readonly ids: readonly number[]
-}
+import type { BlockName, KvStore } from './kv-tier.ts'
 
 const suffix = '.kv'
 
@@ -18,7 +11,7 @@ const suffix = '.kv'
  * bits besides the tokens. A file holds a line of JSON that names its block, then the bytes; both are verified when it
  * is read, so a damaged or foreign file is a miss. The oldest files go when the budget is used up.
  */
-export class KvDiskCache {
+export class KvDiskCache implements KvStore {
   readonly #folder: string
   readonly #budget: number
   /** Bytes of every file by key, the least recently used first. */
@@ -144,39 +137,4 @@ export class KvDiskCache {
 function headOf({ key, parent, ids }: BlockName, bytes: Uint8Array): string {
   const checksum = createHash('sha256').update(bytes).digest('base64url')
   return JSON.stringify({ key, parent, ids, checksum })
-}
-
-/** Bytes of each weight file that tell it from others of its size: at these shares of its length. */
-const samples = Array.from({ length: 64 }, (_, i) => i / 64)
-const sampleBytes = 4096
-
-/**
- * What decides the bits of keys and values besides the tokens: the model's files (names, sizes, times of change and
- * samples of their contents), and how they are computed and kept (`settings`).
- */
-export async function fingerprintOf(
-  directory: string,
-  config: ModelConfig,
-  settings: Readonly<Record<string, unknown>>,
-): Promise<string> {
-  const hash = createHash('sha256').update(JSON.stringify([config, settings]))
-  for (const name of (await readdir(directory)).filter((file) => file.endsWith('.safetensors')).sort()) {
-    const file = await open(join(directory, name))
-    try {
-      const { size, mtimeMs } = await file.stat()
-      hash.update(JSON.stringify([name, size, mtimeMs]))
-      for (const share of samples) {
-        const { buffer, bytesRead } = await file.read(
-          Buffer.alloc(sampleBytes),
-          0,
-          sampleBytes,
-          Math.floor(share * size),
-        )
-        hash.update(buffer.subarray(0, bytesRead))
-      }
-    } finally {
-      await file.close()
-    }
-  }
-  return hash.digest('hex').slice(0, 32)
 }

@@ -29,6 +29,11 @@ export class KvMemory {
     this.write(to, await this.read(from))
   }
 
+  /** Gives the memory back to the system where the device can; no block holds anything any more. */
+  release(): void {
+    for (const tensor of this.#tensors) tensor.device.release(tensor)
+  }
+
   write(block: number, bytes: Uint8Array): void {
     let at = 0
     for (const tensor of this.#tensors) {

@@ -6,6 +6,7 @@ import { runInNewContext } from 'node:vm'
 import { miniModelDirectory } from '@slipway/mini'
 import { SlipwayError } from '@slipway/tensor'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { GenerationStream } from './generation-stream.ts'
 import { LLM } from './index.ts'
 import type { GenerationEvent, RequestOutput, SamplingParams } from './index.ts'
 import type { LLMOptions } from './llm.ts'
@@ -224,11 +225,40 @@ describe('refuses, and goes on', () => {
 
   test('more requests than may wait', async () => {
     const model = await LLM.load(miniModelDirectory, { maxNumSeqs: 1, maxWaitingRequests: 2, maxModelLen: 128 })
-    const streams = [1, 2, 3].map(() => model.submit('one', { maxTokens: 20, ignoreEos: true }))
-    expect(() => model.submit('one')).toThrow('try again later')
+    const submit = (user = '') => model.submit('one', { maxTokens: 20, ignoreEos: true }, { user })
+    const streams = [submit(), submit()]
+    // one that runs and half of the queue
+    expect(() => submit()).toThrow('2 requests without a user are under way, as many as may be; try again later')
+    streams.push(submit('else'))
+    expect(() => submit('other')).toThrow('3 requests are under way; try again later')
     await Promise.all(streams.map((stream) => stream.result()))
     // lists feed themselves and never overflow
     expect(await model.generate(['a', 'b', 'c', 'd', 'e', 'f'], { maxTokens: 2 })).toHaveLength(6)
+    await model.close()
+  })
+
+  test('one user with thousands leaves the queue to others', async () => {
+    const options = { maxNumSeqs: 2, maxWaitingRequests: 20, maxWaitingPerUser: 5, maxModelLen: 128 }
+    const model = await LLM.load(miniModelDirectory, options)
+    const submit = (user: string) => model.submit('one', { maxTokens: 4, ignoreEos: true }, { user })
+    const flood = (): number => {
+      for (let i = 0; i < 3000; i++)
+        try {
+          streams.push(submit('flood'))
+        } catch (error) {
+          expect(error).toMatchObject({ kind: 'overload', details: { param: 'user', retryAfter: 1 } })
+        }
+      return streams.length
+    }
+    const streams: GenerationStream[] = []
+    expect(flood()).toBe(7)
+    const others = ['a', 'b', 'c'].map(submit)
+    await Promise.all([...streams, ...others].map((stream) => stream.result()))
+    // places come back as requests end
+    expect(flood()).toBe(14)
+    await Promise.all(streams.slice(7).map((stream) => stream.result()))
+    // and lists of one user never overflow
+    expect(await model.generate(Array(40).fill('a'), { maxTokens: 1 })).toHaveLength(40)
     await model.close()
   })
 

@@ -1,5 +1,4 @@
 import { randomInt, randomUUID } from 'node:crypto'
-import { resolve } from 'node:path'
 import {
   ChatTemplate,
   checkVocabulary,
@@ -10,15 +9,14 @@ import {
 } from '@slipway/checkpoint'
 import { GrammarChecker } from '@slipway/grammar'
 import { SlipwayError } from '@slipway/tensor'
-import { unknownAdapter, type AdapterInfo } from './adapters.ts'
 import { toChatOutput, type ChatOutput } from './chat/chat-output.ts'
 import { createOutputFormats, type OutputFormats, type ParserNames } from './chat/output-formats.ts'
 import { planChat, type ChatParams, type ChatPlan } from './chat/plan-chat.ts'
 import { badWordIds } from './bad-words.ts'
 import { resolveBeamSearch, type BeamSearchParams, type ResolvedBeamSearch } from './beam-search-params.ts'
 import { EngineClient } from './client.ts'
+import { Controlled } from './controlled.ts'
 import { defaultsFrom } from './default-params.ts'
-import type { EngineStats } from './engine.ts'
 import { GenerationStream } from './generation-stream.ts'
 import { runAll, streamAll, type BatchOptions, type IndexedEvent, type RequestOptions } from './batch.ts'
 import { endIds, grammarSetup } from './grammar-setup.ts'
@@ -29,7 +27,6 @@ import type { RequestOutput } from './outputs.ts'
 import type { LoadProgress, ModelInfo } from './protocol.ts'
 import { resolveParams, type SamplingParams } from './sampling-params.ts'
 import { resolveScheduling } from './scheduling-options.ts'
-import type { EngineSnapshot } from './snapshot.ts'
 
 /** Text, or token ids. */
 export type Prompt = string | readonly number[]
@@ -58,7 +55,7 @@ type Streaming = { readonly stream: true }
  * const llm = await LLM.load('Qwen/Qwen3-0.6B')
  * const [answer] = await llm.generate(['The capital of France is'], { temperature: 0, maxTokens: 8 })
  */
-export class LLM {
+export class LLM extends Controlled {
   readonly ready: Promise<void>
   readonly #options: ResolvedEngineOptions
   #loaded: Loaded | undefined
@@ -70,6 +67,7 @@ export class LLM {
   readonly #formats = new Map<string, OutputFormats>()
 
   private constructor(model: string, options: LLMOptions) {
+    super()
     const { revision, cacheDir, offline, chatTemplate, loraModules = {}, onProgress, ...rest } = options
     const withLora = Object.keys(loraModules).length > 0 ? { enableLora: true } : {}
     this.#options = resolveEngineOptions({ ...rest, ...withLora })
@@ -115,7 +113,7 @@ export class LLM {
       // while the engine loads in its thread
       const front = await loadFront(directory, source.chatTemplate)
       const info = await client.ready
-      for (const [name, path] of Object.entries(adapters)) await client.loadLora(name, resolve(path))
+      for (const [name, path] of Object.entries(adapters)) await this.loadLoraInto(client, name, path)
       this.#loaded = { ...front, info }
     } catch (error) {
       await client.close()
@@ -192,10 +190,11 @@ export class LLM {
   ): GenerationStream {
     const { info, tokenizer, grammars } = this.#parts
     const client = this.#client!
+    this.requireAwake()
     const scheduling = resolveScheduling(options)
     const resolved = resolveParams(params, info)
     const promptTokenIds = typeof prompt === 'string' ? tokenizer.encode(prompt) : checkIds(prompt, info.vocabSize)
-    const adapter = options.lora === undefined ? undefined : this.#adapterNamed(options.lora)
+    const adapter = options.lora === undefined ? undefined : this.adapterNamed(options.lora)
     const maxModelLen = info.maxModelLen - (adapter?.numVirtualTokens ?? 0)
     const room = maxModelLen - promptTokenIds.length
     if (promptTokenIds.length === 0)
@@ -212,11 +211,8 @@ export class LLM {
         },
       )
     checkProcessorNames(resolved.logitsProcessorsArgs, info.logitsProcessors)
-    const { maxNumSeqs, maxWaitingRequests, earlyStopConfig } = this.#options
-    if (client.numRequests >= maxNumSeqs + maxWaitingRequests)
-      throw new SlipwayError('overload', `${client.numRequests} requests are under way; try again later`, {
-        retryAfter: client.secondsPerRequest,
-      })
+    this.#requireRoom(client, scheduling.user)
+    const { earlyStopConfig } = this.#options
     const request = {
       requestId: options.requestId ?? randomUUID(),
       promptTokenIds,
@@ -235,6 +231,28 @@ export class LLM {
     const constraint = resolved.structuredOutputs
     const before = constraint && grammars.check(constraint.source)
     return new GenerationStream(client, tokenizer, request, options.signal, before)
+  }
+
+  get #maxWaitingPerUser(): number {
+    const { maxWaitingRequests, maxWaitingPerUser } = this.#options
+    return maxWaitingPerUser ?? Math.ceil(maxWaitingRequests / 2)
+  }
+
+  /** Throws `overload` when too many requests wait, or too many of one user, who must not fill the queue for all. */
+  #requireRoom(client: EngineClient, user: string): void {
+    const { maxNumSeqs, maxWaitingRequests } = this.#options
+    const own = client.numRequestsOf(user)
+    const retryAfter = client.secondsPerRequest
+    if (client.numRequests >= maxNumSeqs + maxWaitingRequests)
+      throw new SlipwayError('overload', `${client.numRequests} requests are under way; try again later`, {
+        retryAfter,
+      })
+    if (own < maxNumSeqs + this.#maxWaitingPerUser) return
+    const whose = user === '' ? 'without a user' : `of user ${JSON.stringify(user)}`
+    throw new SlipwayError('overload', `${own} requests ${whose} are under way, as many as may be; try again later`, {
+      retryAfter,
+      param: 'user',
+    })
   }
 
   /**
@@ -347,55 +365,17 @@ export class LLM {
 
   /** Requests of a long list kept under way at once: enough to fill every step. */
   get #width(): number {
-    return Math.min(2 * this.#options.maxNumSeqs, this.#options.maxWaitingRequests)
+    const { maxNumSeqs, maxWaitingRequests } = this.#options
+    return Math.min(2 * maxNumSeqs, maxWaitingRequests, maxNumSeqs + this.#maxWaitingPerUser)
   }
 
-  /** LoRA adapters that requests may name. */
-  get loras(): readonly AdapterInfo[] {
-    return this.#client?.adapters ?? []
-  }
-
-  /**
-   * Loads a LoRA adapter from a folder as PEFT saves it, while requests go on; `lora: name` then asks for it. Rejects
-   * when the name is taken, or the adapter does not fit the model.
-   */
-  async loadLora(name: string, path: string): Promise<void> {
-    if (name === '' || path === '')
-      throw new SlipwayError('request', 'an adapter needs a name and a folder', { param: 'lora_name' })
+  protected override async client(): Promise<EngineClient> {
     await this.ready
-    await this.#client!.loadLora(name, resolve(path))
+    return this.#client!
   }
 
-  /** Takes an adapter away; requests under way that name it go on to their end. */
-  async unloadLora(name: string): Promise<void> {
-    await this.ready
-    await this.#client!.unloadLora(name)
-  }
-
-  #adapterNamed(name: string): AdapterInfo {
-    const found = this.loras.find((adapter) => adapter.name === name)
-    if (found) return found
-    throw unknownAdapter(
-      name,
-      this.loras.map((adapter) => adapter.name),
-    )
-  }
-
-  /** Forgets all cached prefixes, before the next step; requests under way go on. */
-  async resetPrefixCache(): Promise<void> {
-    await this.ready
-    this.#client!.resetPrefixCache()
-  }
-
-  async stats(): Promise<EngineStats> {
-    await this.ready
-    return this.#client!.ask('stats')
-  }
-
-  /** What the engine does at this moment: its requests, and what its blocks are used for. */
-  async snapshot(): Promise<EngineSnapshot> {
-    await this.ready
-    return this.#client!.ask('snapshot')
+  protected override set loadedInfo(info: ModelInfo) {
+    this.#loaded = { ...this.#parts, info }
   }
 
   /** Ends all requests and the engine's thread. */

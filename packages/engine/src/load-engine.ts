@@ -12,12 +12,15 @@ import {
   type ActivationType,
   type Device,
   type KvDtype,
+  type LoadReport,
 } from '@slipway/tensor'
 import { Adapters } from './adapters.ts'
 import { BlockPool } from './block-pool.ts'
 import { Engine } from './engine.ts'
+import type { ModelControl } from './control-plane.ts'
 import { endIds, grammarSetup } from './grammar-setup.ts'
-import { openTier } from './open-tier.ts'
+import { openDisk, openTier } from './open-tier.ts'
+import { LoadedModel } from './model-control.ts'
 import type { ResolvedEngineOptions } from './options.ts'
 import type { LoadProgress, ModelInfo, WorkerSetup } from './protocol.ts'
 import { LogitsProcessors } from './logits-processor.ts'
@@ -43,44 +46,55 @@ export interface PlacedModel {
   readonly dtype: FloatType
   readonly kvDtype: KvDtype
   readonly fromPackedCache: boolean
+  /** Gives the memory of the weights back; the model must not run any more. */
+  release(): Promise<void>
 }
 
-/** Loads a checkpoint onto the device that the options name. The checkpoint is closed. */
+/** Loads a checkpoint onto a device, by default a new one as the options name it. The checkpoint is closed. */
 export async function placeModel(
   directory: string,
   options: ResolvedEngineOptions,
   onProgress: (progress: LoadProgress) => void,
+  device = openDevice(options),
 ): Promise<PlacedModel> {
   const checkpoint = await openCheckpoint(directory)
-  const device = openDevice(options)
-  const dtype = floatType(options.dtype, checkpoint.config.dtype)
-  const packedCache = options.packedCache
-    ? new PackedCache({
-        directory: packedCacheDir(),
-        maxBytes: diskBytes(options.packedCacheLimit, 'packedCacheLimit'),
-      })
-    : undefined
-  let fromPackedCache = false
-  const model = await loadModel(checkpoint, device, {
-    dtype,
-    activations: activationType(options, dtype),
-    quantization: options.quantization,
-    headQuantization: options.headQuantization,
-    lora: options.enableLora ? options : undefined,
-    packedCache,
-    onLoaded: ({ fromCache }) => (fromPackedCache = fromCache),
-    onProgress: (done, total) => onProgress({ stage: 'weights', done, total }),
-  })
-  checkpoint.close()
-  const kvDtype = options.kvCacheDtype === 'auto' ? dtype : kvTypes[options.kvCacheDtype]
-  return { checkpoint, device, model, dtype, kvDtype, fromPackedCache }
+  try {
+    const dtype = floatType(options.dtype, checkpoint.config.dtype)
+    let report: LoadReport | undefined
+    const model = await loadModel(checkpoint, device, {
+      dtype,
+      activations: activationType(options, dtype),
+      quantization: options.quantization,
+      headQuantization: options.headQuantization,
+      lora: options.enableLora ? options : undefined,
+      packedCache: packedCache(options),
+      onLoaded: (loaded) => (report = loaded),
+      onProgress: (done, total) => onProgress({ stage: 'weights', done, total }),
+    })
+    const kvDtype = options.kvCacheDtype === 'auto' ? dtype : kvTypes[options.kvCacheDtype]
+    const release = async (): Promise<void> => report?.release()
+    return { checkpoint, device, model, dtype, kvDtype, fromPackedCache: report?.fromCache ?? false, release }
+  } finally {
+    checkpoint.close()
+  }
+}
+
+function packedCache({ packedCache: isWanted, packedCacheLimit }: ResolvedEngineOptions): PackedCache | undefined {
+  if (!isWanted) return undefined
+  return new PackedCache({ directory: packedCacheDir(), maxBytes: diskBytes(packedCacheLimit, 'packedCacheLimit') })
 }
 
 /** Loads a model and builds the engine around it. */
 export async function loadEngine(
   { model: name, directory, options }: WorkerSetup,
   onProgress: (progress: LoadProgress) => void,
-): Promise<{ engine: Engine; info: ModelInfo; device: Device; adapters: Adapters | undefined }> {
+): Promise<{
+  engine: Engine
+  info: ModelInfo
+  device: Device
+  modelControl: ModelControl
+  adapters: Adapters | undefined
+}> {
   const started = performance.now()
   const placed = await placeModel(directory, options, onProgress)
   const { checkpoint, device, model, dtype, kvDtype, fromPackedCache } = placed
@@ -88,14 +102,8 @@ export async function loadEngine(
   const cache = options.prefixCaching ? new PrefixCache(options.blockSize) : undefined
   const pool = new BlockPool(plan.numBlocks, options.blockSize, cache)
   const runner = new Runner(device, model, plan.numBlocks, options.blockSize, kvDtype)
-  const tier = await openTier(directory, options, {
-    device,
-    dtype,
-    pool,
-    cache,
-    memory: runner.memory,
-    config: model.config,
-  })
+  const settings = { device, dtype, memory: runner.memory, config: model.config }
+  const tier = await openTier(directory, options, { ...settings, pool, cache })
   const processors = await LogitsProcessors.load(options.logitsProcessors ?? [], checkpoint.config.vocabSize)
   const eosIds = endIds(checkpoint.config, checkpoint.generationConfig)
   const grammars = grammarSetup(directory, checkpoint.config.vocabSize, eosIds)
@@ -131,8 +139,19 @@ export async function loadEngine(
     logitsProcessors: processors.names,
     loadSeconds: (performance.now() - started) / 1000,
     fromPackedCache,
+    updatedWeights: null,
   }
-  return { engine, info, device, adapters }
+  const modelControl = new LoadedModel({
+    info,
+    weights: placed,
+    runner,
+    scheduler,
+    pool,
+    tier,
+    load: (from) => placeModel(from, options, onProgress, device),
+    openDisk: (from) => openDisk(from, options, settings),
+  })
+  return { engine, info, device, modelControl, adapters }
 }
 
 function openDevice({ device, threads, pinThreads }: ResolvedEngineOptions): Device {

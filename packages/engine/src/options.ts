@@ -69,6 +69,10 @@ export const engineOptionsSchema = z.strictObject({
       bytes: z.union([z.number().positive(), z.string()]).default('10GB').describe('most that they take on disk'),
     })
     .optional(),
+  kvHostCacheBytes: z
+    .union([z.number().positive(), z.string()])
+    .optional()
+    .describe('host memory for keys and values that had to leave the KV cache (bytes, or 8GB); default: none'),
   stepBudgetMs: z
     .number()
     .positive()
@@ -90,6 +94,9 @@ export const engineOptionsSchema = z.strictObject({
     .describe('modules that change logits, for requests that name them; see LogitsProcessorPlugin'),
   earlyStopConfig: earlyStopSchema.optional(),
   maxWaitingRequests: count.default(1024).describe('requests that may queue before new ones are refused'),
+  maxWaitingPerUser: count
+    .optional()
+    .describe('requests that may queue on behalf of one user before more of them are refused; default: half of all'),
 })
 
 export type EngineOptions = z.input<typeof engineOptionsSchema>

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { SlipwayError } from '@slipway/tensor'
+import type { BlockName } from './kv-tier.ts'
 
 /** Names the tokens of a block together with all tokens before it: `parent` is the key of the block before. */
 export type BlockHash = (parent: string, ids: readonly number[]) => string
@@ -45,6 +46,8 @@ export class PrefixCache {
   readonly #idle = new Set<CachedBlock>()
   /** Told of every block that is kept from now on: the text's `i`-th. */
   onAdd: ((text: CacheText, i: number, block: number) => void) | undefined
+  /** Told of every block that is given to another owner; what it holds is still there. */
+  onEvict: ((name: BlockName, block: number) => void) | undefined
 
   constructor(blockSize: number, hash: BlockHash = sha256Key) {
     this.#blockSize = blockSize
@@ -70,7 +73,7 @@ export class PrefixCache {
   }
 
   /** How the `i`-th block of a text is named wherever it is kept. */
-  nameOf(text: CacheText, i: number): { key: string; parent: string; ids: readonly number[] } {
+  nameOf(text: CacheText, i: number): BlockName {
     const keys = this.keysOf(text, i + 1)
     return { key: keys[i]!, parent: keys[i - 1] ?? rootKey(text), ids: this.#idsOf(text, i) }
   }
@@ -138,8 +141,10 @@ export class PrefixCache {
     this.#idle.delete(oldest)
     this.#byKey.delete(oldest.key)
     this.#byBlock.delete(oldest.block)
-    if (typeof oldest.parent !== 'string') oldest.parent.numChildren--
-    return oldest.block
+    const { key, parent, ids, block } = oldest
+    if (typeof parent !== 'string') parent.numChildren--
+    this.onEvict?.({ key, parent: typeof parent === 'string' ? parent : parent.key, ids }, block)
+    return block
   }
 
   /** Forgets everything and gives the blocks that were idle; those with owners are theirs alone from now on. */

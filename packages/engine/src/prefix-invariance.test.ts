@@ -103,6 +103,8 @@ function randomSettings(round: number, random: (n: number) => number, bytesPerTo
     threads: 1 + random(2),
     ...(random(2) === 0 && { stepBudgetMs: 1 + random(5) }),
     ...(round % 2 === 0 && { kvDiskCache: { directory: join(folder, String(random(3))), bytes: '1MB' } }),
+    // a block at least
+    ...(round % 4 > 1 && { kvHostCacheBytes: bytesPerToken * (24 + random(600)) }),
   }
 }
 
@@ -116,7 +118,7 @@ test.each([
   const { info, device: opened } = await openEngine({ device, maxModelLen: 96 }, model)
   opened.close()
   const bytesPerToken = info.kvCacheBytes / info.kvCacheTokens
-  const met = { preemptions: 0, cached: 0, fetched: 0 }
+  const met = { preemptions: 0, cached: 0, fetched: 0, parked: 0 }
   for (let done = 0; done < numRequests; done += 40) {
     const asks = randomAsks(40, random)
     const alone = await answer(asks, { prefixCaching: false, maxNumSeqs: 1 }, model, () => 1)
@@ -125,9 +127,11 @@ test.each([
     expect(bySequence(cached.all)).toEqual(bySequence(alone.all))
     met.preemptions += cached.stats.numPreemptions
     met.cached += cached.stats.numCachedTokens
+    met.parked += cached.stats.numParkedBlocks
     met.fetched += cached.stats.numFetchedBlocks
   }
   expect(met.cached).toBeGreaterThan(200)
   expect(met.preemptions).toBeGreaterThan(5)
   expect(met.fetched).toBeGreaterThan(5)
+  expect(met.parked).toBeGreaterThan(5)
 })

@@ -1,9 +1,8 @@
 import type { WireError } from '@slipway/tensor'
-import type { AdapterInfo } from './adapters.ts'
-import type { EngineStats, StepOutput } from './engine.ts'
+import type { ControlMethod } from './control-plane.ts'
+import type { StepOutput } from './engine.ts'
 import type { ResolvedEngineOptions } from './options.ts'
 import type { EngineRequest } from './sequence.ts'
-import type { EngineSnapshot } from './snapshot.ts'
 
 /** What a loaded model is, as the front needs to know it. */
 export interface ModelInfo {
@@ -29,6 +28,8 @@ export interface ModelInfo {
   readonly loadSeconds: number
   /** Whether the weights were read as an earlier start had packed them. */
   readonly fromPackedCache: boolean
+  /** Names the weights' files once others than those of the start were taken; until then null. */
+  readonly updatedWeights: string | null
 }
 
 export interface LoadProgress {
@@ -45,23 +46,12 @@ export interface WorkerSetup {
   readonly options: ResolvedEngineOptions
 }
 
-/** What the front may ask; answered between two steps. */
-export interface Answers {
-  readonly stats: EngineStats
-  readonly snapshot: EngineSnapshot
-}
-
 /** Front to worker. */
 export type Command =
   | { readonly type: 'submit'; readonly request: EngineRequest }
   | { readonly type: 'abort'; readonly requestId: string; readonly index?: number }
-  | { readonly type: 'ask'; readonly id: number; readonly about: keyof Answers }
-  | { readonly type: 'resetPrefixCache' }
-  | { readonly type: 'loadLora'; readonly id: number; readonly name: string; readonly path: string }
-  | { readonly type: 'unloadLora'; readonly id: number; readonly name: string }
+  | { readonly type: 'control'; readonly id: number; readonly method: ControlMethod; readonly args: readonly unknown[] }
   | { readonly type: 'close' }
-
-export type LoraCommand = Extract<Command, { type: 'loadLora' | 'unloadLora' }>
 
 /** Worker to front. One `step` message carries all new tokens of a step. */
 export type Report =
@@ -69,11 +59,9 @@ export type Report =
   | { readonly type: 'ready'; readonly info: ModelInfo }
   | { readonly type: 'failed'; readonly error: WireError }
   | { readonly type: 'step'; readonly outputs: readonly StepOutput[]; readonly error?: WireError }
-  | { readonly type: 'answer'; readonly id: number; readonly answer: Answers[keyof Answers] }
-  /** Answers loadLora and unloadLora: what there is now, and why nothing was changed. */
-  | {
-      readonly type: 'adapters'
-      readonly id: number
-      readonly adapters: readonly AdapterInfo[]
-      readonly error?: WireError
-    }
+  | ControlReport
+
+/** The answer to a `control`. */
+export type ControlReport =
+  | { readonly type: 'control'; readonly id: number; readonly result: unknown; readonly error?: never }
+  | { readonly type: 'control'; readonly id: number; readonly error: WireError }

@@ -40,10 +40,10 @@ type AwaitMasks = (sequences: readonly Sequence[]) => Promise<void>
 /** Lays out a step for the model, runs it and samples. Owns the KV caches. */
 export class Runner {
   readonly #device: Device
-  readonly #model: LanguageModel
+  #model: LanguageModel
   readonly #blockSize: number
   readonly #caches: readonly KvCache[]
-  readonly #decodeSteps: DecodeSteps
+  #decodeSteps: DecodeSteps
   /** The caches, to be copied block by block. */
   readonly memory: KvMemory
 
@@ -56,6 +56,18 @@ export class Runner {
     this.#caches = Array.from({ length: numLayers }, () => kvCache(device, shape, kvDtype))
     this.memory = new KvMemory(this.#caches)
     this.#decodeSteps = new DecodeSteps(device, model, this.#caches)
+  }
+
+  /** Goes on with other weights of the same architecture; keys and values of the old ones mean nothing to them. */
+  useModel(model: LanguageModel): void {
+    this.#model = model
+    this.#decodeSteps = new DecodeSteps(this.#device, model, this.#caches)
+  }
+
+  /** Gives the memory of keys and values back to the system, until blocks are written again; what they held is gone. */
+  release(): void {
+    this.memory.release()
+    this.#device.trim()
   }
 
   /**

@@ -2,6 +2,8 @@ import { expect, test } from 'vitest'
 import { BlockPool } from './block-pool.ts'
 import { Engine } from './engine.ts'
 import { PrefixCache, sha256Key } from './prefix-cache.ts'
+import { KvHostCache } from './kv-host-cache.ts'
+import { KvTier } from './kv-tier.ts'
 import { Scheduler } from './scheduler.ts'
 import type { EngineRequest } from './sequence.ts'
 import { Answers } from './testing/harness.ts'
@@ -25,10 +27,17 @@ function openRound(round: number, random: (n: number) => number) {
   const maxNumSeqs = 1 + random(6)
   const stepBudgetMs = random(2) ? undefined : 1 + random(40)
   const limits = { maxNumSeqs, maxNumBatchedTokens: maxNumSeqs + random(40), stepBudgetMs }
-  const scheduler = new Scheduler(pool, limits)
   const runner = new ModelRunner(numBlocks, blockSize, () => scheduler.running)
+  const { memory } = runner
+  // blocks behind the cache are known by their hash, so it has to be a good one
+  const host =
+    cache && round % 4 === 0
+      ? new KvHostCache((1 + random(60)) * memory.bytesPerBlock, memory.bytesPerBlock)
+      : undefined
+  const tier = host && new KvTier({ host, pool, cache: cache!, memory })
+  const scheduler: Scheduler = new Scheduler(pool, limits, tier)
   const time = { now: 0 }
-  const engine = new Engine({ pool, scheduler, runner, eosIds: [], clock: () => time.now })
+  const engine = new Engine({ pool, scheduler, runner, tier, eosIds: [], clock: () => time.now })
   return { pool, scheduler, runner, engine, limits, time, maxLength, cache }
 }
 
@@ -58,7 +67,7 @@ function randomRequest(id: string, random: (n: number) => number, maxLength: num
 
 test(`${numSteps} steps of random traffic keep every invariant`, async () => {
   const random = randomIntegers(3)
-  const seen = { preemptions: 0, cached: 0, timeouts: 0, aborts: 0, resets: 0 }
+  const seen = { preemptions: 0, cached: 0, timeouts: 0, aborts: 0, resets: 0, parked: 0, fetched: 0, pauses: 0 }
   for (let round = 0; round * stepsPerRound < numSteps; round++) {
     const { pool, scheduler, runner, engine, limits, time, maxLength, cache } = openRound(round, random)
     const requests = new Map<string, EngineRequest>()
@@ -76,7 +85,8 @@ test(`${numSteps} steps of random traffic keep every invariant`, async () => {
       if (random(60) === 0) engine.resetPrefixCache()
       time.now += 1 + random(3)
     }
-    for (let step = 0; step < stepsPerRound || engine.hasWork; step++) {
+    for (let step = 0; step <= stepsPerRound || engine.hasWork; step++) {
+      if (step === stepsPerRound) engine.release()
       holds(step < stepsPerRound + 20_000, 'it does not end')
       if (step < stepsPerRound && random(4) === 0) {
         const request = randomRequest(String(requests.size), random, maxLength)
@@ -89,6 +99,18 @@ test(`${numSteps} steps of random traffic keep every invariant`, async () => {
         expect(pool.numCached).toBe(0)
         seen.resets++
       }
+      if (random(200) === 0) {
+        // as before sleep
+        await engine.exclusively(() => Promise.resolve(scheduler.preemptAll()))
+        expect(pool.numOwned).toBe(0)
+      }
+      if (step < stepsPerRound && random(100) === 0) {
+        if (random(2)) engine.freeze()
+        else engine.hold()
+        seen.pauses++
+      } else if (random(10) === 0) engine.release()
+      // a machine that stands still has time, too
+      if (!engine.hasWork) time.now++
       const rows = runner.numRows
       answers.take(await engine.step())
       pool.check(scheduler.running)
@@ -117,6 +139,9 @@ test(`${numSteps} steps of random traffic keep every invariant`, async () => {
         if (finishReason === 'length') expect(tokenIds.length).toBe(expected.length)
         if (finishReason === 'timeout') expect(request.scheduling.timeout).toBeDefined()
       }
+    const { numParkedBlocks, numFetchedBlocks } = engine.stats()
+    seen.parked += numParkedBlocks
+    seen.fetched += numFetchedBlocks
     seen.preemptions += scheduler.numPreemptions
     seen.cached += scheduler.numCachedTokens
   }

@@ -1,6 +1,6 @@
 import type { BlockPool } from './block-pool.ts'
-import type { DiskTier } from './disk-tier.ts'
 import { FairQueue, ranks } from './fair-queue.ts'
+import type { KvTier } from './kv-tier.ts'
 import type { Sequence } from './sequence.ts'
 import { StepCost, type StepWork } from './step-cost.ts'
 import { isDecoding, StepPlan, type Chunk } from './step-plan.ts'
@@ -12,11 +12,13 @@ export interface SchedulerLimits {
   readonly stepBudgetMs?: number | undefined
 }
 
+type Tier = Pick<KvTier, 'isFetching' | 'expect'>
+
 /** Waiting sequences that one step looks at in vain. */
 const maxTries = 32
 
-/** Steps from one probe to the next: fewer than one of a hundred is longer than it should be. */
-const probeInterval = 128
+/** Steps from one probe to the next: with what else disturbs, fewer than one of a hundred is longer than it should be. */
+const probeInterval = 256
 
 /** So often others get blocks before a sequence that waits for some; then it is first. */
 const maxOvertaken = 32
@@ -37,7 +39,7 @@ export class Scheduler {
   readonly #pool: BlockPool
   readonly #limits: SchedulerLimits
   readonly #cost: StepCost
-  readonly #tier: Pick<DiskTier, 'isFetching'> | undefined
+  readonly #tier: Tier | undefined
   #work: StepWork | undefined
   #numPlanned = 0
   numPreemptions = 0
@@ -45,7 +47,7 @@ export class Scheduler {
   numQueriedTokens = 0
   numCachedTokens = 0
 
-  constructor(pool: BlockPool, limits: SchedulerLimits, tier?: Pick<DiskTier, 'isFetching'>, cost = new StepCost()) {
+  constructor(pool: BlockPool, limits: SchedulerLimits, tier?: Tier, cost = new StepCost()) {
     this.#tier = tier
     this.#pool = pool
     this.#limits = limits
@@ -188,10 +190,21 @@ export class Scheduler {
   #preempt(victim: Sequence, plan: StepPlan): void {
     this.running.splice(this.running.indexOf(victim), 1)
     this.waiting.charge(victim, -plan.remove(victim))
-    this.#pool.release(victim)
-    this.waiting.wait(victim)
+    this.#giveUp(victim)
     plan.pass(victim)
+  }
+
+  /** Puts a sequence that ran back in the queue, without its blocks. */
+  #giveUp(sequence: Sequence): void {
+    this.#pool.release(sequence)
+    this.#tier?.expect(sequence)
+    this.waiting.wait(sequence)
     this.numPreemptions++
+  }
+
+  /** Takes the blocks of all that run; they are computed anew. Not while a step runs. */
+  preemptAll(): void {
+    for (const sequence of this.running.splice(0)) this.#giveUp(sequence)
   }
 
   /** The step has run: what it computed counts, and full blocks can be shared. */

@@ -10,6 +10,10 @@ export interface Chunk {
 /** How much longer than its decodes alone a step may take when nothing is said: twice, less a margin for error. */
 const decodeStretch = 1.8
 
+/** A probe takes so many times what fits, and so many tokens more: enough to tell, and hardly felt by those who wait. */
+const probeStretch = 1.25
+const probeTokens = 4
+
 /** One token is left to run, and it is not a prompt's first. */
 export function isDecoding(sequence: Sequence): boolean {
   return sequence.numPending === 1 && sequence.numComputed > 0
@@ -121,6 +125,6 @@ export class StepPlan {
     }
     if (prefillTokens > 0) return low
     // prompts must get on, be it by one token
-    return this.#isProbing ? Math.min(most, 4 * low + 4) : Math.max(1, low)
+    return this.#isProbing ? Math.min(most, Math.ceil(probeStretch * low) + probeTokens) : Math.max(1, low)
   }
 }

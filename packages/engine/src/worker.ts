@@ -1,9 +1,11 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { SlipwayError } from '@slipway/tensor'
-import type { Adapters } from './adapters.ts'
+import { ControlPlane } from './control-plane.ts'
 import type { Engine, StepOutput } from './engine.ts'
 import { loadEngine } from './load-engine.ts'
-import type { Command, LoraCommand, Report, WorkerSetup } from './protocol.ts'
+import type { Command, Report, WorkerSetup } from './protocol.ts'
+
+type Call = Extract<Command, { type: 'control' }>
 
 // The engine's thread: it computes, the front never does. Commands are taken between steps.
 
@@ -32,33 +34,30 @@ async function work(engine: Engine): Promise<void> {
   engine.flush().catch((error: unknown) => report({ type: 'failed', error: SlipwayError.toWire(error) }))
 }
 
-/** Loads or unloads an adapter, and tells what there is now. */
-async function change(adapters: Adapters | undefined, command: LoraCommand): Promise<void> {
-  let failure: unknown
+/** Runs a command and tells what came of it. */
+async function answer(control: ControlPlane, { id, method, args }: Call): Promise<void> {
   try {
-    if (!adapters) throw noRoom()
-    if (command.type === 'unloadLora') adapters.unload(command.name)
-    else await adapters.load(command.name, command.path)
+    // the front's types have checked the arguments
+    const run = control[method] as (...given: unknown[]) => unknown
+    report({ type: 'control', id, result: await run.apply(control, [...args]) })
   } catch (error) {
-    failure = error
+    report({ type: 'control', id, error: SlipwayError.toWire(error) })
   }
-  const error = failure === undefined ? {} : { error: SlipwayError.toWire(failure) }
-  report({ type: 'adapters', id: command.id, adapters: adapters?.list ?? [], ...error })
 }
 
-function noRoom(): SlipwayError {
-  return new SlipwayError('request', 'the engine was started without room for adapters; set enableLora', {
-    param: 'enableLora',
-  })
-}
+/** Milliseconds between two looks at the clock while requests wait and no step is run. */
+const expiryInterval = 50
 
 async function main(): Promise<void> {
-  const { engine, info, device, adapters } = await loadEngine(workerData as WorkerSetup, (progress) =>
-    report({ type: 'progress', progress }),
-  )
+  const loaded = await loadEngine(workerData as WorkerSetup, (progress) => report({ type: 'progress', progress }))
+  const { engine, info, device } = loaded
+  const control = new ControlPlane(engine, loaded.modelControl, loaded.adapters, sendStep)
+  setInterval(() => {
+    if (!engine.hasWork && engine.hasDeadlines) sendStep(engine.expire())
+  }, expiryInterval).unref()
   let working = false
   const wake = (): void => {
-    if (working) return
+    if (working || !engine.hasWork) return
     working = true
     void work(engine)
       .catch((error: unknown) => report({ type: 'failed', error: SlipwayError.toWire(error) }))
@@ -73,10 +72,11 @@ async function main(): Promise<void> {
       engine.add(command.request)
       wake()
     } else if (command.type === 'abort') sendStep(engine.abort(command.requestId, command.index))
-    else if (command.type === 'ask') report({ type: 'answer', id: command.id, answer: engine[command.about]() })
-    else if (command.type === 'resetPrefixCache') engine.resetPrefixCache()
-    else if (command.type === 'loadLora' || command.type === 'unloadLora') void change(adapters, command)
-    else {
+    else if (command.type === 'control') {
+      void answer(control, command).then(wake)
+      // it may wait for steps itself
+      wake()
+    } else {
       engine.abortAll('abort')
       void Promise.all([engine.flush(), engine.close()]).finally(() => {
         device.close()

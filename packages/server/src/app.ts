@@ -6,6 +6,17 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { postLoadLora, postUnloadLora } from './adapters.ts'
 import { answerTo, createContext, type ServerContext } from './context.ts'
 import { getHealth, getVersion, whenReady } from './health.ts'
+import {
+  getState,
+  postAbortRequests,
+  postPause,
+  postResetPrefixCache,
+  postResume,
+  postSleep,
+  postUpdateWeights,
+  postWakeUp,
+} from './control.ts'
+import { adminOnly } from './http/admin.ts'
 import { refusal } from './http/errors.ts'
 import { withRequestId, type ServerEnv } from './http/request-id.ts'
 import { getEngineEvents } from './live.ts'
@@ -65,5 +76,21 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
   route('POST', '/v1/completions', postCompletions)
   route('POST', '/v1/load_lora_adapter', postLoadLora)
   route('POST', '/v1/unload_lora_adapter', postUnloadLora)
+  const { adminKey } = context.options
+  /** A route for those with the admin key; it does not exist where there is none. */
+  const adminRoute = (method: 'GET' | 'POST', path: string, handler: Handler): void => {
+    if (adminKey === undefined) return
+    app.use(path, adminOnly(adminKey), whenReady(context))
+    route(method, path, handler)
+  }
+  adminRoute('POST', '/pause', postPause)
+  adminRoute('POST', '/resume', postResume)
+  adminRoute('GET', '/is_paused', getState)
+  adminRoute('POST', '/sleep', postSleep)
+  adminRoute('POST', '/wake_up', postWakeUp)
+  adminRoute('GET', '/is_sleeping', getState)
+  adminRoute('POST', '/update_weights', postUpdateWeights)
+  adminRoute('POST', '/abort_requests', postAbortRequests)
+  adminRoute('POST', '/reset_prefix_cache', postResetPrefixCache)
   return app
 }

@@ -14,8 +14,8 @@ export interface ServerContext {
   readonly options: ResolvedServerOptions
   /** Begin of service, in Unix seconds. */
   readonly created: number
-  /** Requests that generate now, so that closing can end them. */
-  readonly open: Set<{ abort(): void }>
+  /** Requests that generate now, with the names under which they can be ended. */
+  readonly open: Set<{ readonly ids: readonly string[]; abort(): void }>
   /** What the engine does, for those who look on. */
   readonly live: LiveFeed
   /** Characters of the model's longest token. */
@@ -81,7 +81,9 @@ export function requireModel(context: ServerContext, name: string): { readonly l
 /** Changes when the same request and seed may give another answer. */
 export function systemFingerprint({ llm }: ServerContext): string {
   const { architecture, numParameters, dtype, quantization, headQuantization, kvCacheDtype, device } = llm.info
-  const parts = [version, architecture, numParameters, dtype, quantization, headQuantization, kvCacheDtype, device]
+  const { updatedWeights } = llm.info
+  const form = [architecture, numParameters, dtype, quantization, headQuantization, kvCacheDtype, device]
+  const parts = [version, ...form, ...(updatedWeights === null ? [] : [updatedWeights])]
   return `fp_${createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 10)}`
 }
 

@@ -6,7 +6,8 @@ import type { ServerEnv } from './http/request-id.ts'
 /** GET /health: 200 when requests are taken, 503 before and after. Why loading failed is for the log, not for the net. */
 export function getHealth(c: Context<ServerEnv>, { llm }: ServerContext): Response {
   const { state, progress } = llm
-  if (state === 'ready') return c.json({ status: 'ready' })
+  if (state === 'ready' && llm.isSleeping) return c.json({ status: 'sleeping' }, 503)
+  if (state === 'ready') return c.json({ status: llm.isPaused ? 'paused' : 'ready' })
   if (state !== 'loading') return c.json({ status: state }, 503)
   const { stage, done, total } = progress ?? { stage: 'start', done: 0, total: 0 }
   return c.json({ status: state, progress: { stage, done, total } }, 503, { 'retry-after': '1' })

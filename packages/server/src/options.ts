@@ -35,6 +35,11 @@ export const serverOptionsSchema = z.strictObject({
     .default(false)
     .describe('let clients load and unload LoRA adapters, from any folder that the server can read'),
   playground: z.boolean().default(true).describe('whether browsers get a page to try the model at /'),
+  adminKey: z
+    .string()
+    .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces')
+    .optional()
+    .describe('key for the routes that control the engine; without it they do not exist'),
   drainSeconds: z.number().min(0).max(3600).default(5).describe('time that open requests get when the server closes'),
 })
 

@@ -226,7 +226,7 @@ describe('begin and end', () => {
     await hasty.close()
     expect(performance.now() - started).toBeLessThan(3000)
     const last = eventsOf(await stream.text()).at(-1)
-    expect(last).toMatchObject({ error: { code: 'shutting_down' } })
+    expect(last).toMatchObject({ error: { code: 'aborted' } })
     expect((await whole).status).toBe(503)
     await expectIdle(llm)
   })

@@ -133,6 +133,18 @@ napi_value allocate(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+// (ArrayBuffer that `allocate` gave) -> true: its pages are zero and take no memory | undefined
+napi_value release(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  char* memory;
+  size_t size;
+  if (args.count < 1 || !args.bytes(args.values[0], &memory, &size)) return nullptr;
+  if (size == 0 || (uintptr_t)memory % kPageAlignment != 0 || !resetPages(memory, size)) return nullptr;
+  napi_value done = nullptr;
+  napi_get_boolean(env, true, &done);
+  return done;
+}
+
 // Row pointers of the parts, which together hold `rows` rows of `rowBytes`; null when they do not.
 const char** rowPointers(const Arguments& args, napi_value parts, int64_t rows, size_t rowBytes) {
   uint32_t numParts = 0;
@@ -201,7 +213,7 @@ napi_value init(napi_env env, napi_value exports) {
   } functions[] = {{"targets", targets}, {"ops", ops},
                    {"open", open},       {"close", close},
                    {"run", run},         {"addressOf", addressOf},
-                   {"allocate", allocate}, {"pack", pack},       {"bandwidth", bandwidth},
+                   {"allocate", allocate}, {"release", release}, {"pack", pack}, {"bandwidth", bandwidth},
                    {"peak", peak},       {"loadWeight", loadWeightCall},
                    {"readChunks", readChunksCall}, {"checksum", checksumCall},
                    {"readAhead", readAheadCall}};

@@ -13,17 +13,23 @@ import { DirectLoader, type OnLoaded, type WeightLoader } from './weights/weight
  * - `run` executes the steps as if one after another and resolves when the results are in memory. It may overlap steps
  *   between two barriers, but not when `seconds` asks for the time of each. On failure it rejects and the contents of outputs are undefined; the device stays usable.
  * - `keep` says that the program will be run again and again, so that what prepares it is worth keeping.
+ * - `release` makes allocated memory zero, and gives it back to the system until it is written again; absent, memory stays
+ *   taken. `trim` does so with the memory of intermediate results.
  * - `supports` tells whether `run` accepts the op; a step with an unsupported op never reaches `run`.
  * - `loader` may take weights out of files in a way of its own; absent, `DirectLoader` does it.
  * - `pack` may store a weight in a layout of its own; absent, weights are stored by rows. `unpack` gives the elements of
  *   a tensor in such a layout by rows again, where that can be.
+ * - `kernels` changes whenever results may have other bits than before: with the code and the instruction set.
  * - `cacheLayout` is the layout in which an empty cache may be allocated, of no more bytes than by rows.
  */
 export interface Backend {
   readonly name: string
+  readonly kernels: string
   allocate(byteLength: number): Storage
   write(storage: Storage, bytes: Uint8Array, byteOffset?: number): void
   read(storage: Storage, byteOffset: number, byteLength: number): Promise<Uint8Array>
+  release?(storage: Storage): void
+  trim?(): void
   run(program: Program, seconds?: Float64Array): Promise<void>
   keep?(program: Program): void
   supports(op: Op): boolean
@@ -64,6 +70,11 @@ export class Device {
 
   get name(): string {
     return this.#backend.name
+  }
+
+  /** Names the code that computes: results kept from another process have the same bits only if it had the same name. */
+  get kernels(): string {
+    return this.#backend.kernels
   }
 
   /** A resident tensor holding `values` (numbers are rounded to `dtype`). */
@@ -198,8 +209,8 @@ export class Device {
   }
 
   /**
-   * The stored bytes of a part of a resident tensor, copied; in the device's own layout, so for this device only. For
-   * tensors whose layout keeps each part together, as caches do.
+   * The stored bytes of a part of a resident tensor, copied as they are at the time of the call; in the device's own
+   * layout, so for this device only. For tensors whose layout keeps each part together, as caches do.
    */
   readSlice(tensor: Tensor, index: number): Promise<Uint8Array> {
     const length = this.sliceBytes(tensor)
@@ -212,6 +223,19 @@ export class Device {
     if (bytes.byteLength !== length)
       throw new SlipwayError('internal', `${bytes.byteLength} bytes for a slice of ${length}`)
     this.#backend.write(this.#sliced(tensor, index), bytes, index * length)
+  }
+
+  /**
+   * Gives the memory of a resident tensor back to the system where the device can. The tensor stays, in the same place;
+   * its elements are zeros if memory was given back, and what they were if not.
+   */
+  release({ storage }: Tensor): void {
+    if (storage) this.#backend.release?.(storage)
+  }
+
+  /** Gives the memory of intermediate results back, until the next run needs it. */
+  trim(): void {
+    this.#backend.trim?.()
   }
 
   #sliced({ storage, shape }: Tensor, index: number): Storage {

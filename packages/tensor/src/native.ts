@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { getSystemErrorMap } from 'node:util'
 import { SlipwayError } from './errors.ts'
@@ -32,6 +34,8 @@ export interface Native {
   addressOf(memory: ArrayBuffer | Uint8Array): number | undefined
   /** Zeroed memory in huge pages outside the heap, freed when collected. */
   allocate(bytes: number): ArrayBuffer | undefined
+  /** Makes memory of `allocate` zero and gives its pages back to the system; its address stays good. */
+  release(memory: ArrayBuffer): true | undefined
   pack(
     engine: Engine,
     parts: readonly Uint8Array[],
@@ -87,6 +91,12 @@ export function loadNative(): NativeResult {
       remedy: 'install a C++ compiler (apt install g++, or xcode-select --install) and run npm run build',
     }
   }
+}
+
+/** A hash of the kernels' machine code. */
+export function nativeDigest(): string {
+  const code = readFileSync(new URL(path, import.meta.url))
+  return createHash('sha256').update(code).digest('hex')
 }
 
 /** The instruction set to use, as an index into `targets()`: the forced one (option or SLIPWAY_ISA), else the best. */

@@ -51,6 +51,17 @@ export class ModelRunner {
     this.#owners = owners
   }
 
+  /** Blocks as bytes, for the tiers. */
+  get memory() {
+    const sliceOf = (block: number): Int32Array =>
+      this.#values.subarray(block * this.#blockSize, (block + 1) * this.#blockSize)
+    return {
+      bytesPerBlock: 4 * this.#blockSize,
+      read: (block: number) => Promise.resolve(new Uint8Array(sliceOf(block).slice().buffer)),
+      write: (block: number, bytes: Uint8Array) => sliceOf(block).set(new Int32Array(bytes.slice().buffer)),
+    }
+  }
+
   async run(chunks: readonly Chunk[]): Promise<Sampled[]> {
     const numOwners = new Map<number, number>()
     for (const { blocks } of this.#owners())

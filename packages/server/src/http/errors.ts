@@ -36,6 +36,7 @@ const statuses: Readonly<Partial<Record<ErrorKind, number>>> = {
 }
 
 const types: Readonly<Record<number, string>> = {
+  401: 'authentication_error',
   408: 'timeout_error',
   429: 'rate_limit_error',
   500: 'server_error',
@@ -60,6 +61,7 @@ export function toApiError(error: unknown, requestId: string): ApiError {
     headers: {
       ...(retryAfter !== undefined && { 'retry-after': String(retryAfter) }),
       ...(allow !== undefined && { allow }),
+      ...(status === 401 && { 'www-authenticate': 'Bearer' }),
       // clients of OpenAI's would do the same work once more, unasked
       ...(status === 408 && { 'x-should-retry': 'false' }),
       // the rest of a body that was refused is not worth reading

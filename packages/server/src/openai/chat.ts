@@ -71,6 +71,7 @@ export async function postChatCompletions(c: Context<ServerEnv>, context: Server
   const askedMaxTokens = max_completion_tokens ?? max_tokens
   const generations = Generations.submit(context, {
     id: envelope.id,
+    requestId: c.get('requestId'),
     prompts: [plan.prompt],
     params: {
       ...samplingParams(request),

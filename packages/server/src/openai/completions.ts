@@ -40,6 +40,7 @@ export async function postCompletions(c: Context<ServerEnv>, context: ServerCont
   const beams = beamParams(request)
   const generations = Generations.submit(context, {
     id: envelope.id,
+    requestId: c.get('requestId'),
     prompts: request.prompt,
     params: {
       ...samplingParams(request),

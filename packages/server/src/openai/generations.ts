@@ -16,6 +16,8 @@ import { inApiTerms } from './fields.ts'
 
 export interface Submission {
   readonly id: string
+  /** The `x-request-id` of the HTTP request. */
+  readonly requestId?: string
   readonly prompts: readonly Prompt[]
   readonly params: SamplingParams
   /** In place of sampling. */
@@ -39,8 +41,16 @@ export class Generations {
   readonly #streams: readonly GenerationStream[]
   readonly #open: ServerContext['open']
   readonly #names: Submission['names']
+  /** Names of the request: of its answer, and of the client. */
+  readonly ids: readonly string[]
 
-  private constructor(streams: readonly GenerationStream[], open: ServerContext['open'], names: Submission['names']) {
+  private constructor(
+    ids: readonly string[],
+    streams: readonly GenerationStream[],
+    open: ServerContext['open'],
+    names: Submission['names'],
+  ) {
+    this.ids = ids
     this.#streams = streams
     this.#open = open
     this.#names = names
@@ -50,7 +60,7 @@ export class Generations {
   /** Hands all prompts to the engine, or none: a fault of one ends the others. */
   static submit(
     { llm, open }: ServerContext,
-    { id, prompts, params, beamSearch, scheduling, lora, askedMaxTokens, names, signal }: Submission,
+    { id, requestId, prompts, params, beamSearch, scheduling, lora, askedMaxTokens, names, signal }: Submission,
   ): Generations {
     const streams: GenerationStream[] = []
     // a prefix takes its part
@@ -70,7 +80,7 @@ export class Generations {
       for (const stream of streams) stream.abort()
       throw withApiNames(error, names)
     }
-    return new Generations(streams, open, names)
+    return new Generations(requestId === undefined ? [id] : [id, requestId], streams, open, names)
   }
 
   get usage(): Usage {
@@ -142,7 +152,8 @@ export class Generations {
 /** The reason in OpenAI's terms; ends that it has no word for are errors. */
 export function apiFinishReason(reason: FinishReason): 'stop' | 'length' {
   if (reason === 'stop' || reason === 'length') return reason
-  if (reason === 'abort') throw unavailable('the server is shutting down', 'shutting_down')
+  if (reason === 'abort')
+    throw unavailable('the server ended this request: it shuts down, or its administrator asked for it', 'aborted')
   if (reason === 'timeout')
     throw refusal('the request took longer than its timeout; raise it, or ask for fewer tokens', {
       param: 'timeout',

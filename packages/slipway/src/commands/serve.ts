@@ -12,6 +12,7 @@ interface Flags extends ParserFlags {
   readonly servedModelName?: string[]
   readonly runtimeLora?: boolean
   readonly playground: boolean
+  readonly adminKey?: string
 }
 
 const builtInName = 'slipway-mini'
@@ -26,14 +27,23 @@ export function serveCommand(): Command {
     .option('--served-model-name <name...>', 'names under which clients ask for the model')
     .option('--runtime-lora', 'let clients load and unload LoRA adapters')
     .option('--no-playground', 'serve no web page at /')
+    .addOption(new Option('--admin-key <key>', 'key for the routes that control the engine').env('SLIPWAY_ADMIN_KEY'))
   return addEngineFlags(addParserFlags(command)).action(async (model: string | undefined, flags: Flags) => {
     const names = flags.servedModelName ?? [model === undefined ? builtInName : servedName(model)]
-    const { host, port, toolCallParser, reasoningParser, runtimeLora = false, playground } = flags
+    const { host, port, toolCallParser, reasoningParser, runtimeLora = false, playground, adminKey } = flags
     checkParserNames(flags)
     const { report, done } = loadReporter()
     const llm = LLM.start(modelPath(model), { ...engineOptions({ ...flags }), onProgress: report })
-    const parserNames = { toolCallParser, reasoningParser }
-    const server = await serve(llm, { host, port, servedModelNames: names, ...parserNames, runtimeLora, playground })
+    const server = await serve(llm, {
+      host,
+      port,
+      servedModelNames: names,
+      toolCallParser,
+      reasoningParser,
+      runtimeLora,
+      playground,
+      ...(adminKey !== undefined && { adminKey }),
+    })
     let closing: Promise<void> | undefined
     const stop = (): void => {
       // a second Ctrl-C does not wait for open requests

@@ -2,11 +2,12 @@ import { availableParallelism } from 'node:os'
 import { bytesOfArray, concatBytes, Device, type Backend } from '../device.ts'
 import { bytesOf, viewAs } from '../dtype.ts'
 import { SlipwayError } from '../errors.ts'
-import { chooseTarget, faults, loadNative, type Engine, type Isa, type Native } from '../native.ts'
+import { chooseTarget, faults, loadNative, nativeDigest, type Engine, type Isa, type Native } from '../native.ts'
 import type { Op, WeightRole } from '../op.ts'
 import { coresToPin } from '../pin-threads.ts'
 import type { Program } from '../program.ts'
 import { byteLengthOf, colsOf, sizeOf, type Layout, type Spec, type Storage } from '../tensor.ts'
+import { version } from '../version.ts'
 import { NativeLoader, packedBytes, type Memory } from '../weights/native-loader.ts'
 import type { OnLoaded } from '../weights/weight-loader.ts'
 import { CommandBuffer } from './command-buffer.ts'
@@ -32,6 +33,7 @@ const tileSlots = 16
 /** Runs programs with the C++ kernels: one native call per run, on the calling thread and its helpers. */
 export class CpuBackend implements Backend {
   readonly name: string
+  readonly #isa: Isa
   readonly #native: Native
   readonly #engine: Engine
   readonly #commands: CommandBuffer
@@ -48,10 +50,15 @@ export class CpuBackend implements Backend {
     const engine = native.open(threads, target, cores && Float64Array.from(cores))
     const pinned = cores ? ` and pinned to cores ${cores.join(', ')}; leave pinThreads out` : ''
     if (!engine) throw new SlipwayError('device', `${threads} threads cannot be started${pinned}`, { threads })
-    this.name = `cpu (${native.targets()[target]![0]}, ${threads} threads${cores ? ', pinned' : ''})`
+    this.#isa = native.targets()[target]![0]
+    this.name = `cpu (${this.#isa}, ${threads} threads${cores ? ', pinned' : ''})`
     this.#commands = new CommandBuffer(native.ops())
     this.#native = native
     this.#engine = engine
+  }
+
+  get kernels(): string {
+    return `${this.#isa} ${nativeDigest()} ${version}`
   }
 
   allocate(byteLength: number): Memory {
@@ -71,6 +78,15 @@ export class CpuBackend implements Backend {
   read(storage: Storage, byteOffset: number, byteLength: number): Promise<Uint8Array> {
     const { buffer, byteOffset: start } = storage as Memory
     return Promise.resolve(new Uint8Array(buffer, start + byteOffset, byteLength).slice())
+  }
+
+  release({ buffer, byteOffset }: Memory): void {
+    // smaller ones lie in the heap
+    if (byteOffset === 0 && buffer.byteLength >= hugeBytes) this.#native.release(buffer)
+  }
+
+  trim(): void {
+    if (this.#arena) this.release(this.#arena)
   }
 
   supports(op: Op): boolean {
@@ -143,7 +159,8 @@ export class CpuBackend implements Backend {
 
   loader(device: Device, onLoaded: OnLoaded): NativeLoader {
     const allocate = (bytes: number): Memory => this.allocate(bytes)
-    return new NativeLoader({ native: this.#native, engine: this.#engine, allocate }, device, onLoaded)
+    const release = (memory: Memory): void => this.release(memory)
+    return new NativeLoader({ native: this.#native, engine: this.#engine, allocate, release }, device, onLoaded)
   }
 
   close(): void {

@@ -17,6 +17,7 @@ const rememberedBytes = 2 ** 20
 /** Plans and counts, computes nothing: memory and work of a model without running it. */
 class NullBackend implements Backend {
   readonly name = 'null'
+  readonly kernels = 'null'
   totals: Totals = { steps: 0, barriers: 0, arenaBytes: 0, flops: 0, bytes: 0 }
   /** Bytes of weights, caches and inputs asked for so far. */
   residentBytes = 0
@@ -53,7 +54,13 @@ class NullBackend implements Backend {
         const { words, scales } = roundedShapes(rowsOf(parts), cols, rounding)
         return { words: device.zeros(words, 'u32'), scales: device.zeros(scales, 'f16') }
       },
-      load: () => Promise.resolve({ fromCache: false, residentBytes: this.residentBytes, cached: Promise.resolve() }),
+      load: () =>
+        Promise.resolve({
+          fromCache: false,
+          residentBytes: this.residentBytes,
+          cached: Promise.resolve(),
+          release: () => Promise.resolve(),
+        }),
     }
   }
 

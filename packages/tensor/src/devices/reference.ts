@@ -1,5 +1,6 @@
 import { Device, type Backend } from '../device.ts'
 import type { Program } from '../program.ts'
+import { version } from '../version.ts'
 import { View } from '../view.ts'
 import type { Storage, Tensor } from '../tensor.ts'
 
@@ -10,6 +11,7 @@ interface Bytes extends Storage {
 /** Interprets a program with the ops' own reference kernels. Slow and exact: it decides what is right. */
 class ReferenceBackend implements Backend {
   readonly name = 'reference'
+  readonly kernels = `reference ${version}`
 
   allocate(byteLength: number): Bytes {
     return { byteLength, bytes: new Uint8Array(byteLength) }

@@ -44,17 +44,24 @@ export class NativeLoader implements WeightLoader {
   readonly #engine: Engine
   readonly #device: Device
   readonly #allocate: (bytes: number) => Memory
+  readonly #release: (memory: Memory) => void
   readonly #onLoaded: OnLoaded
   readonly #entries: Entry[] = []
 
   constructor(
-    { native, engine, allocate }: { native: Native; engine: Engine; allocate: (bytes: number) => Memory },
+    parts: {
+      native: Native
+      engine: Engine
+      allocate: (bytes: number) => Memory
+      release: (memory: Memory) => void
+    },
     device: Device,
     onLoaded: OnLoaded,
   ) {
-    this.#native = native
-    this.#engine = engine
-    this.#allocate = allocate
+    this.#native = parts.native
+    this.#engine = parts.engine
+    this.#allocate = parts.allocate
+    this.#release = parts.release
     this.#device = device
     this.#onLoaded = onLoaded
   }
@@ -85,13 +92,28 @@ export class NativeLoader implements WeightLoader {
       const place: Memory = { byteLength, buffer, byteOffset: offset, address: address + offset }
       tensor.storage = place
     }
-    const residentBytes = slabs.reduce((sum, bytes) => sum + bytes, 0)
+    const release = (): void => memory.forEach(this.#release)
+    try {
+      const report = await this.#fill(memory, { cache, identity, places: [...places.values()] })
+      // a copy that is being written must be right
+      return { ...report, release: () => report.cached.then(release) }
+    } catch (error) {
+      release()
+      throw error
+    }
+  }
+
+  async #fill(
+    memory: readonly Memory[],
+    { cache, identity, places }: Required<Pick<LoadOptions, 'identity'>> & LoadOptions & { places: readonly Place[] },
+  ): Promise<Omit<LoadReport, 'release'>> {
+    const residentBytes = memory.reduce((sum, { byteLength }) => sum + byteLength, 0)
     const uncached = { fromCache: false, residentBytes, cached: Promise.resolve() }
     if (!cache || residentBytes < leastCachedBytes) {
       await this.#fillFromFiles()
       return uncached
     }
-    const key = this.#fingerprint(identity, [...places.values()])
+    const key = this.#fingerprint(identity, places)
     const access = { native: this.#native, engine: this.#engine }
     const stored = this.#storedBytes()
     if (await cache.read(key, memory, access, (share) => this.#onLoaded(share * stored)))
@@ -125,14 +147,14 @@ export class NativeLoader implements WeightLoader {
     const ahead = new ReadAhead(this.#native, this.#entries)
     for (const [i, entry] of this.#entries.entries()) {
       ahead.reach(i)
-      this.#fill(entry)
+      this.#fillEntry(entry)
       for (const part of entry.parts) this.#onLoaded(storedBytes(part, entry.cols))
       // whoever ends the thread meanwhile does not wait for all
       await new Promise(setImmediate)
     }
   }
 
-  #fill({ parts, cols, dtype, rounding, tensors }: Entry): void {
+  #fillEntry({ parts, cols, dtype, rounding, tensors }: Entry): void {
     const ranges = parts.flatMap((part) => [part.descriptor, part.offset, part.rows, dtypes.indexOf(part.dtype)])
     const [panels, scales] = tensors.map((tensor) => (tensor.storage as Memory).address)
     const failure = this.#native.loadWeight(

@@ -25,6 +25,8 @@ export interface LoadReport {
   readonly residentBytes: number
   /** Settles when a new cache file is in place, or given up with a warning. */
   readonly cached: Promise<void>
+  /** Gives the memory of the weights back to the system where it can; they are of no use afterwards. */
+  release(): Promise<void>
 }
 
 /**
@@ -78,7 +80,14 @@ export class DirectLoader implements WeightLoader {
   }
 
   load(): Promise<LoadReport> {
-    return Promise.resolve({ fromCache: false, residentBytes: this.#residentBytes, cached: Promise.resolve() })
+    const done = Promise.resolve()
+    return Promise.resolve({
+      fromCache: false,
+      residentBytes: this.#residentBytes,
+      cached: done,
+      // freed with the tensors
+      release: () => done,
+    })
   }
 
   #read(part: StoredRows, cols: number): Uint8Array {
