@@ -34,8 +34,10 @@ enum class OpCode : int {
   kCombineExperts,
   kRopeWrite,
   kMaskLogits,
+  kLayerNorm,
+  kActivate,
 };
-constexpr int kNumOps = 20;
+constexpr int kNumOps = 22;
 
 // the order of `dtypes` in src/dtype.ts
 enum class DType : int { kF32, kBf16, kF16, kI32, kU32, kI8, kU8 };

@@ -11,10 +11,11 @@ extern const Kernels kKernels;
 const Kernels kKernels = {
     SLIPWAY_TEXT(SLIPWAY_ISA),
     {embedding, rmsNorm, linear, ropeTable, rope, kvWrite, attention, siluMul, add, adjustLogits, sample, argmax,
-     logprobs, quantizedLinear, routeExperts, expertLinear, quantizedExpertLinear, combineExperts, ropeWrite, maskLogits},
+     logprobs, quantizedLinear, routeExperts, expertLinear, quantizedExpertLinear, combineExperts, ropeWrite, maskLogits,
+     layerNorm, activate},
     {nullptr, nullptr, linearWorkspace, nullptr, nullptr, nullptr, attentionWorkspace, nullptr, nullptr, nullptr,
      sampleWorkspace, argmaxWorkspace, logprobsWorkspace, quantizedLinearWorkspace, nullptr, expertLinearWorkspace,
-     quantizedExpertLinearWorkspace, nullptr, nullptr, nullptr},
+     quantizedExpertLinearWorkspace, nullptr, nullptr, nullptr, nullptr, nullptr},
     pack,
     convert,
     roundRow,
