@@ -3,7 +3,8 @@ import { SlipwayError, type WireError } from '@slipway/tensor'
 import type { BlockPool } from './block-pool.ts'
 import type { DiskTier } from './disk-tier.ts'
 import type { FinishReason } from './outputs.ts'
-import type { RawLogprobs, Runner, Sampled } from './runner.ts'
+import type { PooledValues } from './pooling/row-pool.ts'
+import type { RawLogprobs, Runner, StepResult } from './runner.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { Chunk } from './step-plan.ts'
 import { Sequence, type EngineRequest } from './sequence.ts'
@@ -15,6 +16,8 @@ export interface StepOutput {
   /** The new token; none when the sequence ended without one. */
   readonly tokenIds: readonly number[]
   readonly logprobs?: readonly RawLogprobs[]
+  /** The result of a text that is not continued, at its end. */
+  readonly pooled?: PooledValues
   /** With a sequence's first token: how many tokens of its prompt the prefix cache had. */
   readonly numCachedTokens?: number
   readonly finish?: { readonly reason: FinishReason; readonly stopReason: number | null }
@@ -155,7 +158,10 @@ export class Engine {
     })
   }
 
-  #collect({ sequence, token, logprobs }: Sampled): StepOutput {
+  #collect(result: StepResult): StepOutput {
+    const { sequence } = result
+    if ('pooled' in result) return this.#collectPooled(result)
+    const { token, logprobs } = result
     sequence.append(token)
     if (sequence.finish) this.#end(sequence)
     else if (sequence.matcher) this.#matchers!.accept(sequence.matcher, token)
@@ -167,6 +173,14 @@ export class Engine {
       ...(sequence.numGenerated === 1 && { numCachedTokens: sequence.numCached ?? 0 }),
       ...(sequence.finish && { finish: sequence.finish }),
     }
+  }
+
+  #collectPooled({ sequence, pooled }: Extract<StepResult, { pooled: PooledValues }>): StepOutput {
+    const { request, index, numCached = 0 } = sequence
+    sequence.finish = { reason: 'stop', stopReason: null }
+    this.#end(sequence)
+    const { requestId } = request
+    return { requestId, index, tokenIds: [], pooled, numCachedTokens: numCached, finish: sequence.finish }
   }
 
   #end(sequence: Sequence): void {
@@ -245,7 +259,7 @@ function isWithoutMask({ matcher }: Sequence): boolean {
 }
 
 /** The row of a token that could not be drawn, for want of a mask, is run again when it can. */
-function withoutUnsampled(chunks: readonly Chunk[], sampled: readonly Sampled[]): Chunk[] {
+function withoutUnsampled(chunks: readonly Chunk[], sampled: readonly StepResult[]): Chunk[] {
   const withToken = new Set(sampled.map(({ sequence }) => sequence))
   return chunks.map(({ sequence, numTokens }) => {
     const isWithout = numTokens === sequence.numPending && !withToken.has(sequence)

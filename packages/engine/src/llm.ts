@@ -19,11 +19,13 @@ import { locateModel, type ModelSource } from './locate-model.ts'
 import { resolveEngineOptions, type EngineOptions, type ResolvedEngineOptions } from './options.ts'
 import type { RequestOutput } from './outputs.ts'
 import type { LoadProgress, ModelInfo } from './protocol.ts'
+import { isOne, PoolingApi, type PromptPair } from './pooling/pooling-api.ts'
+import type { PoolingParams, PoolingTaskName } from './pooling/pooling-params.ts'
+import { PoolingTask } from './pooling/pooling-task.ts'
+import { describeTasks, poolingEngineRequest } from './pooling/pooling-request.ts'
+import { checkIds, type Prompt } from './prompt.ts'
 import { resolveParams, type SamplingParams } from './sampling-params.ts'
 import { resolveScheduling } from './scheduling-options.ts'
-
-/** Text, or token ids. */
-export type Prompt = string | readonly number[]
 
 export interface LLMOptions extends EngineOptions {
   /** Branch, tag or commit on the hub. */
@@ -54,7 +56,7 @@ type Streaming = { readonly stream: true }
  * const llm = await LLM.load('Qwen/Qwen3-0.6B')
  * const [answer] = await llm.generate(['The capital of France is'], { temperature: 0, maxTokens: 8 })
  */
-export class LLM {
+export class LLM extends PoolingApi {
   readonly ready: Promise<void>
   readonly #options: ResolvedEngineOptions
   #loaded: Loaded | undefined
@@ -64,6 +66,7 @@ export class LLM {
   #progress: LoadProgress | undefined
 
   private constructor(model: string, { revision, cacheDir, offline, chatTemplate, onProgress, ...rest }: LLMOptions) {
+    super()
     this.#options = resolveEngineOptions(rest)
     const report = (progress: LoadProgress): void => {
       this.#progress = progress
@@ -157,6 +160,10 @@ export class LLM {
   ): GenerationStream {
     const { info, tokenizer, defaultParams, grammars } = this.#parts
     const client = this.#client!
+    if (info.pooling)
+      throw new SlipwayError('request', `this model ${describeTasks(info.pooling)}; it does not generate`, {
+        code: 'task_not_supported',
+      })
     const given = Object.fromEntries(Object.entries(params).filter(([, value]) => value !== undefined))
     const scheduling = resolveScheduling(options)
     const resolved = resolveParams({ ...defaultParams, ...given }, info)
@@ -175,11 +182,7 @@ export class LLM {
           maxModelLen: info.maxModelLen,
         },
       )
-    const { maxNumSeqs, maxWaitingRequests } = this.#options
-    if (client.numRequests >= maxNumSeqs + maxWaitingRequests)
-      throw new SlipwayError('overload', `${client.numRequests} requests are under way; try again later`, {
-        retryAfter: client.secondsPerRequest,
-      })
+    this.#requireRoom()
     const request = {
       requestId: options.requestId ?? randomUUID(),
       promptTokenIds,
@@ -193,6 +196,32 @@ export class LLM {
     const constraint = resolved.structuredOutputs
     const before = constraint && grammars.check(constraint.source)
     return new GenerationStream(client, tokenizer, request, options.signal, before)
+  }
+
+  /**
+   * Hands one text, or two that the tokenizer joins, to the engine for what its states come to. Throws as `submit`, and
+   * when the model cannot do the task.
+   */
+  submitPooling(
+    task: PoolingTaskName,
+    prompt: Prompt | PromptPair,
+    params: PoolingParams = {},
+    options: RequestOptions & { readonly requestId?: string } = {},
+  ): PoolingTask {
+    const { info, tokenizer } = this.#parts
+    const request = poolingEngineRequest({ task, prompt, params, info, tokenizer, options })
+    this.#requireRoom()
+    return new PoolingTask(this.#client!, request, options.signal)
+  }
+
+  /** Refuses what would wait too long. */
+  #requireRoom(): void {
+    const { maxNumSeqs, maxWaitingRequests } = this.#options
+    const { numRequests, secondsPerRequest } = this.#client!
+    if (numRequests >= maxNumSeqs + maxWaitingRequests)
+      throw new SlipwayError('overload', `${numRequests} requests are under way; try again later`, {
+        retryAfter: secondsPerRequest,
+      })
   }
 
   /**
@@ -221,10 +250,10 @@ export class LLM {
     options: BatchOptions & { readonly stream?: boolean } = {},
   ): GenerationStream | AsyncIterable<IndexedEvent> | Promise<RequestOutput | RequestOutput[]> {
     const submit = (prompt: Prompt): GenerationStream => this.submit(prompt, params, options)
-    if (options.stream) return isOne(prompts) ? submit(prompts) : streamAll(prompts, submit, this.#width)
+    if (options.stream) return isOne(prompts) ? submit(prompts) : streamAll(prompts, submit, this.width)
     return isOne(prompts)
       ? runAll([prompts], submit, 1, options).then(([output]) => output!)
-      : runAll(prompts, submit, this.#width, options)
+      : runAll(prompts, submit, this.width, options)
   }
 
   /** Answers a conversation, or many, through the model's chat template. */
@@ -264,7 +293,7 @@ export class LLM {
   }
 
   /** Requests of a long list kept under way at once: enough to fill every step. */
-  get #width(): number {
+  protected get width(): number {
     return Math.min(2 * this.#options.maxNumSeqs, this.#options.maxWaitingRequests)
   }
 
@@ -316,20 +345,10 @@ interface Source extends ModelSource {
   readonly chatTemplate: string | undefined
 }
 
-function isOne(prompts: Prompt | readonly Prompt[]): prompts is Prompt {
-  return typeof prompts === 'string' || typeof prompts[0] === 'number'
-}
-
 function isMany(
   messages: readonly ChatMessage[] | readonly (readonly ChatMessage[])[],
 ): messages is readonly (readonly ChatMessage[])[] {
   return Array.isArray(messages[0])
-}
-
-function checkIds(ids: readonly number[], vocabSize: number): readonly number[] {
-  const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize)
-  if (bad === undefined) return ids
-  throw new SlipwayError('request', `token id ${bad} is outside the vocabulary of ${vocabSize}`, { param: 'prompt' })
 }
 
 function defaultsFrom(config: GenerationConfig): SamplingParams {

@@ -1,7 +1,14 @@
 import { freemem } from 'node:os'
-import { openCheckpoint, packedCacheDir, type Checkpoint, type ModelConfig } from '@slipway/checkpoint'
+import {
+  openCheckpoint,
+  packedCacheDir,
+  readPoolingConfig,
+  type Checkpoint,
+  type ModelConfig,
+  type PoolingConfig,
+} from '@slipway/checkpoint'
 import { Matchers } from '@slipway/grammar'
-import { loadModel, type LanguageModel } from '@slipway/models'
+import { loadModel, type LanguageModel, type Purpose } from '@slipway/models'
 import {
   cpuDevice,
   defaultDevice,
@@ -19,6 +26,7 @@ import { endIds, grammarSetup } from './grammar-setup.ts'
 import { openTier } from './open-tier.ts'
 import type { ResolvedEngineOptions } from './options.ts'
 import type { LoadProgress, ModelInfo, WorkerSetup } from './protocol.ts'
+import { classTokenIds, poolingInfoOf, purposeOf } from './pooling/purpose.ts'
 import { PrefixCache } from './prefix-cache.ts'
 import { Runner } from './runner.ts'
 import { Scheduler } from './scheduler.ts'
@@ -40,6 +48,9 @@ export interface PlacedModel {
   readonly model: LanguageModel
   readonly dtype: FloatType
   readonly kvDtype: KvDtype
+  /** What the model was loaded for, and what its files say of that. */
+  readonly purpose: Purpose
+  readonly poolingConfig: PoolingConfig
   readonly fromPackedCache: boolean
 }
 
@@ -58,19 +69,26 @@ export async function placeModel(
         maxBytes: diskBytes(options.packedCacheLimit, 'packedCacheLimit'),
       })
     : undefined
+  const poolingConfig = await readPoolingConfig(directory, checkpoint.config)
+  const purpose = purposeOf(poolingConfig, options)
+  const tokenIds = purpose === 'classify' ? await classTokenIds(directory, poolingConfig, options) : undefined
   let fromPackedCache = false
   const model = await loadModel(checkpoint, device, {
     dtype,
     activations: activationType(options, dtype),
     quantization: options.quantization,
     headQuantization: options.headQuantization,
+    purpose,
+    classTokenIds: tokenIds,
     packedCache,
     onLoaded: ({ fromCache }) => (fromPackedCache = fromCache),
     onProgress: (done, total) => onProgress({ stage: 'weights', done, total }),
   })
   checkpoint.close()
-  const kvDtype = options.kvCacheDtype === 'auto' ? dtype : kvTypes[options.kvCacheDtype]
-  return { checkpoint, device, model, dtype, kvDtype, fromPackedCache }
+  // a bidirectional model keeps keys for one layer's time only, so there is nothing to save
+  const autoKvDtype = model.attention === 'causal' ? dtype : 'f32'
+  const kvDtype = options.kvCacheDtype === 'auto' ? autoKvDtype : kvTypes[options.kvCacheDtype]
+  return { checkpoint, device, model, dtype, kvDtype, purpose, poolingConfig, fromPackedCache }
 }
 
 /** Loads a model and builds the engine around it. */
@@ -81,8 +99,16 @@ export async function loadEngine(
   const started = performance.now()
   const placed = await placeModel(directory, options, onProgress)
   const { checkpoint, device, model, dtype, kvDtype, fromPackedCache } = placed
-  const plan = planMemory(model, options, kvDtype)
-  const cache = options.prefixCaching ? new PrefixCache(options.blockSize) : undefined
+  const isCausal = model.attention === 'causal'
+  if (!isCausal && options.kvDiskCache)
+    throw new SlipwayError('request', 'option kvDiskCache: this model has no keys that could be kept; leave it out', {
+      param: 'kvDiskCache',
+    })
+  const plan = planMemory(model, options, kvDtype, placed.poolingConfig.maxTokens)
+  const pooling =
+    placed.purpose === 'generate' ? null : poolingInfoOf(placed.poolingConfig, model, options, plan.maxModelLen)
+  // keys that depend on the whole text belong to no prefix
+  const cache = options.prefixCaching && isCausal ? new PrefixCache(options.blockSize) : undefined
   const pool = new BlockPool(plan.numBlocks, options.blockSize, cache)
   const runner = new Runner(device, model, plan.numBlocks, options.blockSize, kvDtype)
   const tier = await openTier(directory, options, {
@@ -95,7 +121,11 @@ export async function loadEngine(
   })
   const eosIds = endIds(checkpoint.config, checkpoint.generationConfig)
   const grammars = grammarSetup(directory, checkpoint.config.vocabSize, eosIds)
-  const scheduler = new Scheduler(pool, options, tier)
+  const wholeTexts = !isCausal
+  const maxNumBatchedTokens = wholeTexts
+    ? Math.max(options.maxNumBatchedTokens, plan.maxModelLen)
+    : options.maxNumBatchedTokens
+  const scheduler = new Scheduler(pool, { ...options, maxNumBatchedTokens, wholeTexts }, tier)
   const engine = new Engine({ pool, runner, tier, scheduler, eosIds, matchers: () => new Matchers(grammars) })
   const info: ModelInfo = {
     model: name,
@@ -113,6 +143,7 @@ export async function loadEngine(
     numBlocks: plan.numBlocks,
     kvCacheTokens: plan.numBlocks * options.blockSize,
     kvCacheBytes: plan.numBlocks * plan.bytesPerBlock,
+    pooling,
     loadSeconds: (performance.now() - started) / 1000,
     fromPackedCache,
   }
@@ -156,7 +187,12 @@ interface MemoryPlan {
 }
 
 /** How many blocks to hold, and the longest sequence that always fits into them. */
-function planMemory(model: LanguageModel, options: ResolvedEngineOptions, kvDtype: KvDtype): MemoryPlan {
+function planMemory(
+  model: LanguageModel,
+  options: ResolvedEngineOptions,
+  kvDtype: KvDtype,
+  maxTokens: number | null,
+): MemoryPlan {
   const { maxPositionEmbeddings, numLayers, numKvHeads, headDim } = model.config
   const { blockSize, maxNumSeqs, maxNumBatchedTokens, kvCacheMemory } = options
   if (options.maxModelLen !== undefined && options.maxModelLen > maxPositionEmbeddings)
@@ -171,13 +207,16 @@ function planMemory(model: LanguageModel, options: ResolvedEngineOptions, kvDtyp
       `option maxNumBatchedTokens: ${maxNumBatchedTokens} is below maxNumSeqs ${maxNumSeqs}; every running sequence needs a token per step`,
       { param: 'maxNumBatchedTokens' },
     )
-  const wantedLen = options.maxModelLen ?? maxPositionEmbeddings
-  const bytesPerBlock = numLayers * blockSize * kvBytesPerToken(numKvHeads, headDim, kvDtype)
+  const isCausal = model.attention === 'causal'
+  const wantedLen = options.maxModelLen ?? (isCausal ? maxPositionEmbeddings : (maxTokens ?? maxPositionEmbeddings))
+  const bytesPerBlock = (isCausal ? numLayers : 1) * blockSize * kvBytesPerToken(numKvHeads, headDim, kvDtype)
   const free = process.availableMemory?.() ?? freemem()
   const budget = memoryBytes(kvCacheMemory ?? defaultShare, free)
   const perSequence = Math.ceil(wantedLen / blockSize)
-  // never more than every slot can fill
-  const numBlocks = Math.min(Math.floor(budget / bytesPerBlock), perSequence * maxNumSeqs)
+  // never more than every slot can fill, nor, where all ends with the step, than a step has tokens
+  const perStep = Math.ceil(Math.max(maxNumBatchedTokens, wantedLen) / blockSize) + maxNumSeqs
+  const most = isCausal ? perSequence * maxNumSeqs : Math.min(perSequence * maxNumSeqs, perStep)
+  const numBlocks = Math.min(Math.floor(budget / bytesPerBlock), most)
   const maxModelLen = Math.min(wantedLen, numBlocks * blockSize)
   if (numBlocks === 0 || (options.maxModelLen !== undefined && maxModelLen < wantedLen))
     throw new SlipwayError(

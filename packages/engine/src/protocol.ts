@@ -1,6 +1,7 @@
 import type { WireError } from '@slipway/tensor'
 import type { EngineStats, StepOutput } from './engine.ts'
 import type { ResolvedEngineOptions } from './options.ts'
+import type { PoolingInfo } from './pooling/pooling-params.ts'
 import type { EngineRequest } from './sequence.ts'
 
 /** What a loaded model is, as the front needs to know it. */
@@ -22,6 +23,8 @@ export interface ModelInfo {
   /** Tokens that the KV cache holds: numBlocks * blockSize. */
   readonly kvCacheTokens: number
   readonly kvCacheBytes: number
+  /** What the model does with texts that it does not continue; null when it generates. */
+  readonly pooling: PoolingInfo | null
   readonly loadSeconds: number
   /** Whether the weights were read as an earlier start had packed them. */
   readonly fromPackedCache: boolean

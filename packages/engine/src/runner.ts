@@ -14,6 +14,7 @@ import {
 } from '@slipway/tensor'
 import { DecodeSteps } from './decode-steps.ts'
 import { KvMemory } from './kv-memory.ts'
+import { Pooler, type Pooled } from './pooling/pooler.ts'
 import type { Chunk } from './step-plan.ts'
 import type { Sequence } from './sequence.ts'
 import { layOut, samplingOf, type StepLayout } from './step-layout.ts'
@@ -31,6 +32,8 @@ export interface Sampled {
   readonly logprobs: RawLogprobs | undefined
 }
 
+export type StepResult = Sampled | Pooled
+
 type AwaitMasks = (sequences: readonly Sequence[]) => Promise<void>
 
 /** Lays out a step for the model, runs it and samples. Owns the KV caches. */
@@ -40,6 +43,7 @@ export class Runner {
   readonly #blockSize: number
   readonly #caches: readonly KvCache[]
   readonly #decodeSteps: DecodeSteps
+  readonly #pooler: Pooler
   /** The caches, to be copied block by block. */
   readonly memory: KvMemory
 
@@ -49,19 +53,27 @@ export class Runner {
     this.#blockSize = blockSize
     const { numLayers, numKvHeads, headDim } = model.config
     const shape = { numBlocks, blockSize, numKvHeads, headDim }
-    this.#caches = Array.from({ length: numLayers }, () => kvCache(device, shape, kvDtype))
+    const shared = model.attention === 'bidirectional' ? kvCache(device, shape, kvDtype) : undefined
+    this.#caches = Array.from({ length: numLayers }, () => shared ?? kvCache(device, shape, kvDtype))
     this.memory = new KvMemory(this.#caches)
     this.#decodeSteps = new DecodeSteps(device, model, this.#caches)
+    this.#pooler = new Pooler(device, model, blockSize, this.#caches)
   }
 
   /**
-   * Computes the chunks; returns one token for each sequence whose last token was among them. Masks may be made while
+   * Computes the chunks; returns one token, or its pooled states, for each sequence whose last token was among them. Masks may be made while
    * the model runs: `awaitMasks` is asked for those that are missing afterwards, and a sequence that then still has
    * none, or whose text is complete, gets no token.
    */
-  async run(chunks: readonly Chunk[], awaitMasks?: AwaitMasks): Promise<Sampled[]> {
+  async run(chunks: readonly Chunk[], awaitMasks?: AwaitMasks): Promise<StepResult[]> {
+    const [pooled, sampled] = [true, false].map((pools) =>
+      chunks.filter(({ sequence }) => (sequence.request.pooling !== undefined) === pools),
+    )
     try {
-      return await this.#run(chunks, awaitMasks)
+      return [
+        ...(pooled!.length > 0 ? await this.#pooler.run(pooled!) : []),
+        ...(sampled!.length > 0 ? await this.#run(sampled!, awaitMasks) : []),
+      ]
     } catch (error) {
       this.#device.discard()
       throw error

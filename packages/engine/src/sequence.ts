@@ -1,6 +1,7 @@
 import type { RemoteMatcher } from '@slipway/grammar'
 import type { BlockOwner } from './block-pool.ts'
 import type { FinishReason } from './outputs.ts'
+import type { PoolingRequest } from './pooling/pooling-params.ts'
 import type { ResolvedParams } from './sampling-params.ts'
 import type { ResolvedScheduling } from './scheduling-options.ts'
 
@@ -11,6 +12,8 @@ export interface EngineRequest {
   /** `seed` is decided and `maxTokens` is bounded by the model's length. */
   readonly params: ResolvedParams & { readonly seed: number; readonly maxTokens: number }
   readonly scheduling: ResolvedScheduling
+  /** Of a text that is not to be continued: what its states come to. Nothing is sampled then, whatever `params` say. */
+  readonly pooling?: PoolingRequest
 }
 
 /** How often a token occurs, for penalties. */
@@ -64,6 +67,12 @@ export class Sequence implements BlockOwner {
 
   get cacheSalt(): string {
     return this.request.scheduling.cacheSalt
+  }
+
+  /** Whether states of tokens are wanted that a prefix cache would leave out. */
+  get needsEveryRow(): boolean {
+    const { pooling } = this.request
+    return pooling !== undefined && pooling.type !== 'last'
   }
 
   get numGenerated(): number {

@@ -1,3 +1,3 @@
 export { loadModel, supportedModelTypes, type Builder, type LoadModelOptions } from './load.ts'
-export type { LanguageModel, LogitRows, ModelBatch } from './model.ts'
+export type { Head, LanguageModel, LogitRows, ModelBatch, Purpose } from './model.ts'
 export type { Quantization, WeightOptions } from './weights.ts'

@@ -42,7 +42,10 @@ export async function loadModel(
   const { build } = (await import(`./architectures/${config.modelType}.js`)) as { build: Builder }
   const weights = new Weights(checkpoint.tensors, device, options)
   const model = build(device, config, weights)
-  const report = await weights.load({ cache: packedCache, identity: JSON.stringify(config.raw) })
+  const report = await weights.load({
+    cache: packedCache,
+    identity: JSON.stringify([weights.purpose, weights.classTokenIds ?? [], config.raw]),
+  })
   onLoaded?.(report)
   return model
 }
