@@ -22,7 +22,7 @@ import type { LoadProgress, ModelInfo } from './protocol.ts'
 import { isOne, PoolingApi, type PromptPair } from './pooling/pooling-api.ts'
 import type { PoolingParams, PoolingTaskName } from './pooling/pooling-params.ts'
 import { PoolingTask } from './pooling/pooling-task.ts'
-import { describeTasks, poolingEngineRequest } from './pooling/pooling-request.ts'
+import { poolingEngineRequest, requireGenerating } from './pooling/pooling-request.ts'
 import { checkIds, type Prompt } from './prompt.ts'
 import { resolveParams, type SamplingParams } from './sampling-params.ts'
 import { resolveScheduling } from './scheduling-options.ts'
@@ -160,10 +160,7 @@ export class LLM extends PoolingApi {
   ): GenerationStream {
     const { info, tokenizer, defaultParams, grammars } = this.#parts
     const client = this.#client!
-    if (info.pooling)
-      throw new SlipwayError('request', `this model ${describeTasks(info.pooling)}; it does not generate`, {
-        code: 'task_not_supported',
-      })
+    requireGenerating(info)
     const given = Object.fromEntries(Object.entries(params).filter(([, value]) => value !== undefined))
     const scheduling = resolveScheduling(options)
     const resolved = resolveParams({ ...defaultParams, ...given }, info)

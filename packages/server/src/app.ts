@@ -4,13 +4,14 @@ import { Hono, type Context } from 'hono'
 import { cors } from 'hono/cors'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { answerTo, createContext, type ServerContext } from './context.ts'
-import { getHealth, getRoot, getVersion, whenReady } from './health.ts'
+import { getHealth, getRoot, getVersion, whenGenerating, whenReady } from './health.ts'
 import { refusal } from './http/errors.ts'
 import { withRequestId, type ServerEnv } from './http/request-id.ts'
 import { postChatCompletions } from './openai/chat.ts'
 import { postCompletions } from './openai/completions.ts'
 import { getModel, getModels } from './openai/models.ts'
 import type { ServerOptions } from './options.ts'
+import { postClassify, postEmbeddings, postPooling, postRerank, postScore } from './pooling/routes.ts'
 
 type Handler = (c: Context<ServerEnv>, context: ServerContext) => Response | Promise<Response>
 
@@ -51,11 +52,20 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
   route('GET', '/', getRoot)
   route('GET', '/health', getHealth)
   route('GET', '/version', getVersion)
-  app.use('/v1/*', whenReady(context))
+  const ready = whenReady(context)
+  app.use('/v1/*', ready)
   route('GET', '/v1/models', getModels)
   // a name on the hub has a slash in it
   route('GET', '/v1/models/:id{.+}', getModel)
+  for (const path of ['/v1/chat/completions', '/v1/completions']) app.use(path, whenGenerating(context))
   route('POST', '/v1/chat/completions', postChatCompletions)
   route('POST', '/v1/completions', postCompletions)
+  // the paths of OpenAI, Jina, Cohere and vLLM
+  for (const path of ['/pooling', '/classify', '/score', '/rerank', '/v2/rerank']) app.use(path, ready)
+  route('POST', '/v1/embeddings', postEmbeddings)
+  route('POST', '/pooling', postPooling)
+  for (const path of ['/v1/classify', '/classify']) route('POST', path, postClassify)
+  for (const path of ['/v1/score', '/score']) route('POST', path, postScore)
+  for (const path of ['/v1/rerank', '/v2/rerank', '/rerank']) route('POST', path, postRerank)
   return app
 }

@@ -99,7 +99,8 @@ export class Pooler {
       const cols = finished[0]?.length ?? 0
       const values = new Float32Array(finished.length * cols)
       for (const [r, row] of finished.entries()) values.set(row, r * cols)
-      return { sequence, pooled: { values, rows: finished.length, cols } }
+      const isByToken = request.type === 'all' || request.type === 'step'
+      return { sequence, pooled: { values, rows: finished.length, cols, isByToken } }
     })
   }
 

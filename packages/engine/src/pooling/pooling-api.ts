@@ -3,7 +3,7 @@ import { runAll, type BatchOptions, type RequestOptions } from '../batch.ts'
 import type { Usage } from '../outputs.ts'
 import type { Prompt } from '../prompt.ts'
 import type { ModelInfo } from '../protocol.ts'
-import type { PoolingParams, PoolingTaskName } from './pooling-params.ts'
+import { tasksOf, type PoolingParams, type PoolingTaskName } from './pooling-params.ts'
 import type { PoolingOutput, PoolingTask } from './pooling-task.ts'
 
 /** Two texts that the tokenizer joins into one, such as a query and a document. */
@@ -89,12 +89,23 @@ export abstract class PoolingApi {
     params?: PoolingParams,
     options?: BatchOptions,
   ): Promise<PoolingOutput | PoolingOutput[]> {
-    return this.#ask(this.tokenTask, texts, params, options, (output) => output)
+    const task = this.info.pooling && this.info.pooling.labels.length > 0 ? 'token_classify' : 'token_embed'
+    return this.#ask(task, texts, params, options, (output) => output)
   }
 
-  /** The task of `encode`. */
-  get tokenTask(): 'token_embed' | 'token_classify' {
-    return this.info.pooling && this.info.pooling.labels.length > 0 ? 'token_classify' : 'token_embed'
+  /** Any task on many texts, as the engine gives it. */
+  pool(
+    task: PoolingTaskName,
+    texts: readonly Prompt[],
+    params: PoolingParams = {},
+    options: BatchOptions = {},
+  ): Promise<PoolingOutput[]> {
+    return runAll(texts, (text) => this.submitPooling(task, text, params, options), this.width, options)
+  }
+
+  /** The first of the tasks that the model can do. */
+  get ownTask(): PoolingTaskName {
+    return this.info.pooling ? tasksOf(this.info.pooling)[0]! : 'embed'
   }
 
   /** Name of the class with the highest number. */
@@ -161,10 +172,9 @@ export abstract class PoolingApi {
     options: BatchOptions = {},
     finish: (output: PoolingOutput) => R,
   ): Promise<R | R[]> {
-    const submit = (text: Prompt): PoolingTask => this.submitPooling(task, text, params, options)
     return isOne(texts)
-      ? runAll([texts], submit, 1, options).then(([output]) => finish(output!))
-      : runAll(texts, submit, this.width, options).then((outputs) => outputs.map(finish))
+      ? this.pool(task, [texts], params, options).then(([output]) => finish(output!))
+      : this.pool(task, texts, params, options).then((outputs) => outputs.map(finish))
   }
 }
 

@@ -12,7 +12,6 @@ import {
   poolingRequestOf,
   resolvePoolingParams,
   tasksOf,
-  type PoolingInfo,
   type PoolingParams,
   type PoolingTaskName,
 } from './pooling-params.ts'
@@ -76,7 +75,9 @@ function encode(
   return { ids: [...checkIds(prompt, vocabSize)], typeIds: prompt.map(() => 0) }
 }
 
-/** What the model does, for messages: "embeds texts". */
-export function describeTasks(info: PoolingInfo): string {
-  return `does the tasks ${tasksOf(info).join(', ')}`
+/** Throws a `request` error where a model does not generate. */
+export function requireGenerating({ pooling }: ModelInfo): void {
+  if (!pooling) return
+  const message = `this model does not generate; it can do ${tasksOf(pooling).join(', ')}`
+  throw new SlipwayError('request', message, { code: 'task_not_supported' })
 }

@@ -5,6 +5,8 @@ export interface PooledValues {
   readonly values: Float32Array
   readonly rows: number
   readonly cols: number
+  /** Whether rows are tokens, or steps; otherwise there is one for the text. */
+  readonly isByToken: boolean
 }
 
 /**
