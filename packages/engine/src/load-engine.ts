@@ -85,6 +85,10 @@ export async function placeModel(
     onProgress: (done, total) => onProgress({ stage: 'weights', done, total }),
   })
   checkpoint.close()
+  if (purpose === 'generate' && model.attention !== 'causal')
+    throw new SlipwayError('request', 'option task: this model cannot generate; use embed or classify', {
+      param: 'task',
+    })
   // a bidirectional model keeps keys for one layer's time only, so there is nothing to save
   const autoKvDtype = model.attention === 'causal' ? dtype : 'f32'
   const kvDtype = options.kvCacheDtype === 'auto' ? autoKvDtype : kvTypes[options.kvCacheDtype]

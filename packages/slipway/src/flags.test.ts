@@ -17,6 +17,12 @@ test.each([
     ['--kv-disk-cache-directory', '/d', '--kv-disk-cache-bytes', '5GB'],
     { ...on, kvDiskCache: { directory: '/d', bytes: '5GB' } },
   ],
+  [
+    ['--task', 'classify', '--pooling-class-tokens', 'no', 'yes', '--pooling-returned-token-ids', '1', '0'],
+    { ...on, task: 'classify', pooling: { classTokens: ['no', 'yes'], returnedTokenIds: [1, 0] } },
+  ],
+  [['--pooling-normalize'], { ...on, pooling: { normalize: true } }],
+  [['--no-pooling-normalize'], { ...on, pooling: { normalize: false } }],
 ])('%j', (args, options) => {
   const command = addEngineFlags(new Command()).parse(args, { from: 'user' })
   expect(engineOptions(command.opts())).toEqual(options)

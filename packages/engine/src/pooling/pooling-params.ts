@@ -84,8 +84,9 @@ export function resolvePoolingParams(params: PoolingParams, { maxTokens }: Pooli
 
 /** The tasks that a model can do. */
 export function tasksOf({ labels, type }: PoolingInfo): readonly PoolingTaskName[] {
-  if (labels.length === 0) return ['embed', 'token_embed', 'score']
-  if (type === 'all' || type === 'step') return ['token_classify']
+  const isByToken = type === 'all' || type === 'step'
+  if (labels.length === 0) return isByToken ? ['token_embed'] : ['embed', 'token_embed', 'score']
+  if (isByToken) return ['token_classify']
   return labels.length === 1 ? ['classify', 'token_classify', 'score'] : ['classify', 'token_classify']
 }
 

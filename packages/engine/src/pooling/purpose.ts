@@ -1,5 +1,5 @@
-import { Tokenizer, type ModelConfig, type PoolingConfig } from '@slipway/checkpoint'
-import type { Head, Purpose } from '@slipway/models'
+import { Tokenizer, type PoolingConfig } from '@slipway/checkpoint'
+import type { LanguageModel, Purpose } from '@slipway/models'
 import { SlipwayError } from '@slipway/tensor'
 import type { ResolvedEngineOptions } from '../options.ts'
 import type { PoolingInfo } from './pooling-params.ts'
@@ -31,8 +31,8 @@ export async function classTokenIds(
 /** What the front has to know of a model that pools. */
 export function poolingInfoOf(
   config: PoolingConfig,
-  model: { readonly config: ModelConfig; readonly head: Head | undefined },
-  { pooling = {} }: ResolvedEngineOptions,
+  model: Pick<LanguageModel, 'attention' | 'config' | 'head'>,
+  { pooling = {}, maxModelLen }: ResolvedEngineOptions,
   maxTokens: number,
 ): PoolingInfo {
   const { numLabels = 0 } = model.head ?? {}
@@ -47,16 +47,21 @@ export function poolingInfoOf(
         param: 'pooling.returnedTokenIds',
       },
     )
+  const classTokens = pooling.classTokens ?? config.classTokens
+  const names = classTokens.length === numLabels ? classTokens : config.labels
+  // a checkpoint that was made to classify tokens has no way of its own to embed a text
+  const ofText = model.attention === 'causal' ? 'last' : 'cls'
+  const ownType = numLabels === 0 && (config.type === 'all' || config.type === 'step') ? ofText : config.type
   const info: PoolingInfo = {
-    type: pooling.type ?? config.type,
+    type: pooling.type ?? ownType,
     normalize: pooling.normalize ?? config.normalize,
     activation: pooling.activation ?? config.activation ?? (numLabels === 1 ? 'sigmoid' : 'softmax'),
     hiddenSize: model.config.hiddenSize,
-    labels: Array.from({ length: numLabels }, (_, i) => config.labels[i] ?? `LABEL_${i}`),
+    labels: Array.from({ length: numLabels }, (_, i) => names[i] ?? `LABEL_${i}`),
     stepTagId: pooling.stepTagId ?? config.stepTagId,
     returnedLabels,
     numTokenTypes: typeof types === 'number' ? types : 1,
-    maxTokens: Math.min(maxTokens, config.maxTokens ?? maxTokens),
+    maxTokens: maxModelLen === undefined ? Math.min(maxTokens, config.maxTokens ?? maxTokens) : maxTokens,
   }
   if (info.type === 'step' && info.stepTagId === null)
     throw new SlipwayError('request', 'option pooling.stepTagId: pooling of steps needs the token that marks them', {
