@@ -27,6 +27,8 @@ export interface ModelConfig {
   readonly headDim: number
   /** Positions the model was made for, in tokens. */
   readonly maxPositionEmbeddings: number
+  /** Rows of the table of positions before the one of the first token; not counted in the positions. */
+  readonly positionOffset: number
   /** Added to the variance in the norms, whether they are RMS or layer norms. */
   readonly rmsNormEps: number
   readonly hiddenAct: string
@@ -88,7 +90,12 @@ export function parseConfig(json: unknown, file = 'config.json'): ModelConfig {
     throw fields.fault('num_key_value_heads', numKvHeads, `a divisor of the ${numHeads} attention heads`)
   }
   const numLayers = fields.integer(keys.numLayers, { max: 10_000 }) ?? fields.count(...keys.numLayers)
-  const maxPositionEmbeddings = fields.count(...keys.positions)
+  const positionOffset = parsePositionOffset(fields)
+  const maxPositionEmbeddings = fields.count(...keys.positions) - positionOffset
+  if (maxPositionEmbeddings < 1) {
+    const { key, value } = fields.find(...keys.positions)!
+    throw fields.fault(key, value, `more than the ${positionOffset} positions before the first token's`)
+  }
   const headDim = parseHeadDim(fields, hiddenSize, numHeads)
   const slidingWindow = parseSlidingWindow(fields)
   const layerTypes = parseLayerTypes(fields, numLayers, slidingWindow)
@@ -105,6 +112,7 @@ export function parseConfig(json: unknown, file = 'config.json'): ModelConfig {
     numKvHeads,
     headDim,
     maxPositionEmbeddings,
+    positionOffset,
     rmsNormEps: fields.number(keys.eps, { min: 0, max: 1, above: true }) ?? (isGpt2Like ? 1e-5 : 1e-6),
     hiddenAct: fields.string(...keys.act) ?? (isGpt2Like ? 'gelu_new' : 'silu'),
     rope: parseRope(fields, headDim, maxPositionEmbeddings),
@@ -129,6 +137,12 @@ function flattenText(json: JsonObject): JsonObject {
   if (!isObject(text)) return json
   const { architectures = text['architectures'], model_type: modelType = text['model_type'] } = json
   return { ...json, ...text, architectures, model_type: modelType }
+}
+
+/** RoBERTa and its kin count positions from the one behind the padding token's id. */
+function parsePositionOffset(fields: Fields): number {
+  const isRoberta = ['roberta', 'xlm-roberta', 'camembert'].includes(fields.string('model_type') ?? '')
+  return isRoberta ? (fields.tokenId('pad_token_id') ?? 1) + 1 : 0
 }
 
 function parseArchitecture(fields: Fields): string {

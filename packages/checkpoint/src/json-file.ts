@@ -41,6 +41,12 @@ export async function readJsonObject(path: string): Promise<JsonObject | undefin
   return text === undefined ? undefined : parseJsonObject(text, path)
 }
 
+/** The file as whatever JSON it holds; undefined when there is no such file. */
+export async function readJson(path: string): Promise<unknown> {
+  const text = await readText(path)
+  return text === undefined ? undefined : parseJson(text, path)
+}
+
 export function parseJsonObject(text: string, path: string): JsonObject {
   const json = parseJson(text, path)
   if (isObject(json)) return json

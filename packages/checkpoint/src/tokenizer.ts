@@ -13,6 +13,12 @@ export interface EncodeOptions {
   readonly addSpecialTokens?: boolean
 }
 
+export interface EncodedPair {
+  readonly ids: number[]
+  /** 0 for the first text, 1 for the second, as the tokenizer has it; of the length of `ids`. */
+  readonly typeIds: number[]
+}
+
 export interface DecodeOptions {
   /** Leaves out special tokens; true by default. */
   readonly skipSpecialTokens?: boolean
@@ -27,6 +33,7 @@ export interface DecodeOptions {
 export class Tokenizer {
   readonly #inner: HubTokenizer
   readonly #decoderConfig: unknown
+  readonly #joinsPairs: boolean
   readonly #special: ReadonlySet<number>
   /** Largest token id and one, added tokens included; ids in between may be unused. */
   readonly vocabSize: number
@@ -43,6 +50,7 @@ export class Tokenizer {
     this.vocabSize = countIds(tables?.tokens ?? vocabOf(tokenizer, file), added, file)
     this.#special = new Set(added.filter(({ special }) => special === true).map(({ id }) => id))
     this.#decoderConfig = tokenizer['decoder']
+    this.#joinsPairs = joinsPairs(tokenizer['post_processor'])
     this.#inner = build(tokenizer, config, file)
     if (tables) giveTables(this.#inner, tables, added)
   }
@@ -66,6 +74,21 @@ export class Tokenizer {
 
   encode(text: string, { addSpecialTokens = true }: EncodeOptions = {}): number[] {
     return this.#inner.encode(text, { add_special_tokens: addSpecialTokens }).ids
+  }
+
+  /** A text, or two as the tokenizer joins them, with the part that each token belongs to. */
+  encodePair(text: string, second?: string, { addSpecialTokens = true }: EncodeOptions = {}): EncodedPair {
+    if (second !== undefined && !this.#joinsPairs) {
+      // without a template the library forgets the second text
+      const [a, b] = [text, second].map((part) => this.encode(part, { addSpecialTokens }))
+      return { ids: [...a!, ...b!], typeIds: [...a!.map(() => 0), ...b!.map(() => 1)] }
+    }
+    const encoding: { ids: number[]; token_type_ids?: number[] } = this.#inner.encode(text, {
+      ...(second !== undefined && { text_pair: second }),
+      add_special_tokens: addSpecialTokens,
+      return_token_type_ids: true,
+    })
+    return { ids: encoding.ids, typeIds: encoding.token_type_ids ?? encoding.ids.map(() => 0) }
   }
 
   /** The text of the ids; ids that are no token give nothing, as in the Rust library. */
@@ -216,6 +239,14 @@ function giveTables(inner: HubTokenizer, { ids, tokens, ranks }: BpeTables, adde
   model.tokens_to_ids = ids
   model.vocab = tokens
   model.bpe_ranks = ranks
+}
+
+/** Whether a post-processor says how two texts become one. */
+function joinsPairs(config: unknown): boolean {
+  if (!isObject(config)) return false
+  const { type, processors } = config
+  if (type === 'Sequence') return Array.isArray(processors) && processors.some(joinsPairs)
+  return type === 'TemplateProcessing' || type === 'BertProcessing' || type === 'RobertaProcessing'
 }
 
 function isId(value: unknown): value is number {

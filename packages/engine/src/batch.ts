@@ -1,4 +1,4 @@
-import type { GenerationEvent, RequestOutput } from './outputs.ts'
+import type { GenerationEvent, Usage } from './outputs.ts'
 import type { GenerationStream } from './generation-stream.ts'
 import type { SchedulingOptions } from './scheduling-options.ts'
 import { showProgress } from './progress.ts'
@@ -20,16 +20,22 @@ export interface BatchOptions extends RequestOptions {
 /** An event of a list of prompts: `prompt` is the place in the list. */
 export type IndexedEvent = GenerationEvent & { readonly prompt: number }
 
+/** A request that the engine has. */
+interface UnderWay<R> {
+  result(): Promise<R>
+  abort(): void
+}
+
 /** Runs a list with at most `width` requests under way; results keep the order of the list. */
-export async function runAll<P>(
+export async function runAll<P, R extends { readonly usage: Usage }>(
   prompts: readonly P[],
-  submit: (prompt: P) => GenerationStream,
+  submit: (prompt: P) => UnderWay<R>,
   width: number,
   { signal, progress }: BatchOptions,
-): Promise<RequestOutput[]> {
-  const results: RequestOutput[] = []
+): Promise<R[]> {
+  const results: R[] = []
   const bar = await showProgress(prompts.length, progress)
-  const open = new Set<GenerationStream>()
+  const open = new Set<UnderWay<R>>()
   let next = 0
   const work = async (): Promise<void> => {
     while (next < prompts.length) {

@@ -6,7 +6,8 @@ import type { BlockPool } from './block-pool.ts'
 import type { KvTier } from './kv-tier.ts'
 import type { LogitsProcessors } from './logits-processor.ts'
 import type { FinishReason } from './outputs.ts'
-import type { RawLogprobs, Runner, Sampled } from './runner.ts'
+import type { PooledValues } from './pooling/row-pool.ts'
+import type { RawLogprobs, Runner, StepResult } from './runner.ts'
 import type { Scheduler } from './scheduler.ts'
 import { snapshotOf, type EngineSnapshot } from './snapshot.ts'
 import type { Chunk } from './step-plan.ts'
@@ -21,6 +22,8 @@ export interface StepOutput {
   readonly logprobs?: readonly RawLogprobs[]
   /** Of the prompt's tokens from the second on, where they are asked for; with the first token of completion 0. */
   readonly promptLogprobs?: readonly RawLogprobs[]
+  /** The result of a text that is not continued, at its end. */
+  readonly pooled?: PooledValues
   /** With a sequence's first token: how many tokens of its prompt the prefix cache had. */
   readonly numCachedTokens?: number
   /** Of a beam, which comes whole: log-probability / length ** lengthPenalty. */
@@ -349,7 +352,9 @@ export class Engine {
     )
   }
 
-  #collect({ sequence, token, logprobs }: Sampled): StepOutput[] {
+  #collect(result: StepResult): StepOutput[] {
+    if ('pooled' in result) return [this.#collectPooled(result)]
+    const { sequence, token, logprobs } = result
     const group = this.#beamGroups.get(sequence.request.requestId)
     if (group) {
       group.take(sequence, logprobs!)
@@ -375,6 +380,14 @@ export class Engine {
       ...(sequence.finish && { finish: sequence.finish }),
     }
     return [output]
+  }
+
+  #collectPooled({ sequence, pooled }: Extract<StepResult, { pooled: PooledValues }>): StepOutput {
+    const { request, index, numCached = 0 } = sequence
+    sequence.finish = { reason: 'stop', stopReason: null }
+    this.#end(sequence)
+    const { requestId } = request
+    return { requestId, index, tokenIds: [], pooled, numCachedTokens: numCached, finish: sequence.finish }
   }
 
   #end(sequence: Sequence): void {
@@ -475,7 +488,7 @@ function isWithoutMask({ matcher }: Sequence): boolean {
 }
 
 /** The row of a token that could not be drawn, for want of a mask, is run again when it can. */
-function withoutUnsampled(chunks: readonly Chunk[], sampled: readonly Sampled[]): Chunk[] {
+function withoutUnsampled(chunks: readonly Chunk[], sampled: readonly StepResult[]): Chunk[] {
   const withToken = new Set(sampled.map(({ sequence }) => sequence))
   return chunks.map(({ sequence, numTokens }) => {
     const isWithout = numTokens === sequence.numPending && !withToken.has(sequence)

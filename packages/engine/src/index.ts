@@ -1,4 +1,9 @@
-export { LLM, type ChatOptions, type LLMOptions, type Prompt } from './llm.ts'
+export { LLM, type ChatOptions, type LLMOptions } from './llm.ts'
+export type { ClassOutput, EmbeddingOutput, PromptPair, ScoreOutput } from './pooling/pooling-api.ts'
+export { tasksOf, type PoolingInfo, type PoolingParams, type PoolingTaskName } from './pooling/pooling-params.ts'
+export { requireGenerating } from './pooling/pooling-request.ts'
+export { PoolingTask, type PoolingOutput } from './pooling/pooling-task.ts'
+export type { Prompt } from './prompt.ts'
 export type { BatchOptions, IndexedEvent, RequestOptions } from './batch.ts'
 export { GenerationStream } from './generation-stream.ts'
 export type {

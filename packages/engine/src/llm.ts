@@ -1,4 +1,3 @@
-import { randomInt, randomUUID } from 'node:crypto'
 import {
   ChatTemplate,
   checkVocabulary,
@@ -12,24 +11,23 @@ import { SlipwayError } from '@slipway/tensor'
 import { toChatOutput, type ChatOutput } from './chat/chat-output.ts'
 import { createOutputFormats, type OutputFormats, type ParserNames } from './chat/output-formats.ts'
 import { planChat, type ChatParams, type ChatPlan } from './chat/plan-chat.ts'
-import { badWordIds } from './bad-words.ts'
 import { resolveBeamSearch, type BeamSearchParams, type ResolvedBeamSearch } from './beam-search-params.ts'
 import { EngineClient } from './client.ts'
-import { Controlled } from './controlled.ts'
 import { defaultsFrom } from './default-params.ts'
+import { generationRequest } from './generation-request.ts'
 import { GenerationStream } from './generation-stream.ts'
 import { runAll, streamAll, type BatchOptions, type IndexedEvent, type RequestOptions } from './batch.ts'
 import { endIds, grammarSetup } from './grammar-setup.ts'
-import { checkProcessorNames } from './logits-processor.ts'
 import { locateModel, type ModelSource } from './locate-model.ts'
 import { resolveEngineOptions, type EngineOptions, type ResolvedEngineOptions } from './options.ts'
 import type { RequestOutput } from './outputs.ts'
 import type { LoadProgress, ModelInfo } from './protocol.ts'
+import { isOne, PoolingApi, type PromptPair } from './pooling/pooling-api.ts'
+import type { PoolingParams, PoolingTaskName } from './pooling/pooling-params.ts'
+import { PoolingTask } from './pooling/pooling-task.ts'
+import { poolingEngineRequest, requireGenerating } from './pooling/pooling-request.ts'
+import type { Prompt } from './prompt.ts'
 import { resolveParams, type SamplingParams } from './sampling-params.ts'
-import { resolveScheduling } from './scheduling-options.ts'
-
-/** Text, or token ids. */
-export type Prompt = string | readonly number[]
 
 export interface LLMOptions extends EngineOptions {
   /** Branch, tag or commit on the hub. */
@@ -55,7 +53,7 @@ type Streaming = { readonly stream: true }
  * const llm = await LLM.load('Qwen/Qwen3-0.6B')
  * const [answer] = await llm.generate(['The capital of France is'], { temperature: 0, maxTokens: 8 })
  */
-export class LLM extends Controlled {
+export class LLM extends PoolingApi {
   readonly ready: Promise<void>
   readonly #options: ResolvedEngineOptions
   #loaded: Loaded | undefined
@@ -190,45 +188,22 @@ export class LLM extends Controlled {
   ): GenerationStream {
     const { info, tokenizer, grammars } = this.#parts
     const client = this.#client!
+    requireGenerating(info)
     this.requireAwake()
-    const scheduling = resolveScheduling(options)
-    const resolved = resolveParams(params, info)
-    const promptTokenIds = typeof prompt === 'string' ? tokenizer.encode(prompt) : checkIds(prompt, info.vocabSize)
-    const adapter = options.lora === undefined ? undefined : this.adapterNamed(options.lora)
-    const maxModelLen = info.maxModelLen - (adapter?.numVirtualTokens ?? 0)
-    const room = maxModelLen - promptTokenIds.length
-    if (promptTokenIds.length === 0)
-      throw new SlipwayError('request', 'the prompt is empty; give at least one token', { param: 'prompt' })
-    if (room < 1)
-      throw new SlipwayError(
-        'request',
-        `the prompt has ${promptTokenIds.length} tokens, but the model takes ${maxModelLen} in prompt and answer together; shorten it`,
-        {
-          param: 'prompt',
-          code: 'context_length_exceeded',
-          promptTokens: promptTokenIds.length,
-          maxModelLen,
-        },
-      )
-    checkProcessorNames(resolved.logitsProcessorsArgs, info.logitsProcessors)
-    this.#requireRoom(client, scheduling.user)
     const { earlyStopConfig } = this.#options
-    const request = {
-      requestId: options.requestId ?? randomUUID(),
-      promptTokenIds,
-      params: {
-        ...resolved,
-        badWordsTokenIds: [...resolved.badWordsTokenIds, ...badWordIds(resolved.badWords, tokenizer)],
-        // a beam search goes on to its own end
-        earlyStop: beamSearch ? undefined : (resolved.earlyStop ?? earlyStopConfig),
-        seed: resolved.seed ?? randomInt(2 ** 47),
-        maxTokens: Math.min(resolved.maxTokens ?? room, room),
-      },
-      scheduling,
-      ...(adapter && { lora: adapter.name }),
-      ...(beamSearch && { beamSearch }),
-    }
-    const constraint = resolved.structuredOutputs
+    const adapter = options.lora === undefined ? undefined : this.adapterNamed(options.lora)
+    const request = generationRequest({
+      prompt,
+      params,
+      options,
+      info,
+      tokenizer,
+      earlyStopConfig,
+      adapter,
+      beamSearch,
+    })
+    this.#requireRoom(client, request.scheduling.user)
+    const constraint = request.params.structuredOutputs
     const before = constraint && grammars.check(constraint.source)
     return new GenerationStream(client, tokenizer, request, options.signal, before)
   }
@@ -253,6 +228,24 @@ export class LLM extends Controlled {
       retryAfter,
       param: 'user',
     })
+  }
+
+  /**
+   * Hands one text, or two that the tokenizer joins, to the engine for what its states come to. Throws as `submit`, and
+   * when the model cannot do the task.
+   */
+  submitPooling(
+    task: PoolingTaskName,
+    prompt: Prompt | PromptPair,
+    params: PoolingParams = {},
+    options: RequestOptions & { readonly requestId?: string } = {},
+  ): PoolingTask {
+    const { info, tokenizer } = this.#parts
+    const client = this.#client!
+    this.requireAwake()
+    const request = poolingEngineRequest({ task, prompt, params, info, tokenizer, options })
+    this.#requireRoom(client, request.scheduling.user)
+    return new PoolingTask(client, request, options.signal)
   }
 
   /**
@@ -286,10 +279,10 @@ export class LLM extends Controlled {
       throw new SlipwayError('request', `bestOf ${bestOf} cannot be streamed; leave out stream, or bestOf`, {
         param: 'bestOf',
       })
-    if (options.stream) return isOne(prompts) ? submit(prompts) : streamAll(prompts, submit, this.#width)
+    if (options.stream) return isOne(prompts) ? submit(prompts) : streamAll(prompts, submit, this.width)
     return isOne(prompts)
       ? runAll([prompts], submit, 1, options).then(([output]) => output!)
-      : runAll(prompts, submit, this.#width, options)
+      : runAll(prompts, submit, this.width, options)
   }
 
   /** Searches the most probable answers of a prompt, or of many, in place of sampling. */
@@ -303,7 +296,7 @@ export class LLM extends Controlled {
     const submit = (prompt: Prompt): GenerationStream => this.submitBeamSearch(prompt, params, options)
     return isOne(prompts)
       ? runAll([prompts], submit, 1, options).then(([output]) => output!)
-      : runAll(prompts, submit, this.#width, options)
+      : runAll(prompts, submit, this.width, options)
   }
 
   /**
@@ -331,7 +324,7 @@ export class LLM extends Controlled {
     const plan = (conversation: readonly ChatMessage[]): ChatPlan => this.planChat(conversation, options, params)
     if (!isMany(messages) && options.stream) return submit(plan(messages))
     const plans = (isMany(messages) ? messages : [messages]).map(plan)
-    const outputs = runAll(plans, submit, isMany(messages) ? this.#width : 1, options).then((all) =>
+    const outputs = runAll(plans, submit, isMany(messages) ? this.width : 1, options).then((all) =>
       all.map((output, i) => toChatOutput(output, plans[i]!)),
     )
     return isMany(messages) ? outputs : outputs.then(([output]) => output!)
@@ -364,7 +357,7 @@ export class LLM extends Controlled {
   }
 
   /** Requests of a long list kept under way at once: enough to fill every step. */
-  get #width(): number {
+  protected get width(): number {
     const { maxNumSeqs, maxWaitingRequests } = this.#options
     return Math.min(2 * maxNumSeqs, maxWaitingRequests, maxNumSeqs + this.#maxWaitingPerUser)
   }
@@ -415,18 +408,8 @@ interface Source extends ModelSource {
   readonly chatTemplate: string | undefined
 }
 
-function isOne(prompts: Prompt | readonly Prompt[]): prompts is Prompt {
-  return typeof prompts === 'string' || typeof prompts[0] === 'number'
-}
-
 function isMany(
   messages: readonly ChatMessage[] | readonly (readonly ChatMessage[])[],
 ): messages is readonly (readonly ChatMessage[])[] {
   return Array.isArray(messages[0])
-}
-
-function checkIds(ids: readonly number[], vocabSize: number): readonly number[] {
-  const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize)
-  if (bad === undefined) return ids
-  throw new SlipwayError('request', `token id ${bad} is outside the vocabulary of ${vocabSize}`, { param: 'prompt' })
 }

@@ -1,7 +1,14 @@
 import { freemem } from 'node:os'
-import { openCheckpoint, packedCacheDir, type Checkpoint, type ModelConfig } from '@slipway/checkpoint'
+import {
+  openCheckpoint,
+  packedCacheDir,
+  readPoolingConfig,
+  type Checkpoint,
+  type ModelConfig,
+  type PoolingConfig,
+} from '@slipway/checkpoint'
 import { Matchers } from '@slipway/grammar'
-import { loadModel, type LanguageModel } from '@slipway/models'
+import { loadModel, type LanguageModel, type Purpose } from '@slipway/models'
 import {
   cpuDevice,
   defaultDevice,
@@ -24,6 +31,7 @@ import { LoadedModel } from './model-control.ts'
 import type { ResolvedEngineOptions } from './options.ts'
 import type { LoadProgress, ModelInfo, WorkerSetup } from './protocol.ts'
 import { LogitsProcessors } from './logits-processor.ts'
+import { classTokenIds, poolingInfoOf, purposeOf } from './pooling/purpose.ts'
 import { PrefixCache } from './prefix-cache.ts'
 import { Runner } from './runner.ts'
 import { Scheduler } from './scheduler.ts'
@@ -45,6 +53,9 @@ export interface PlacedModel {
   readonly model: LanguageModel
   readonly dtype: FloatType
   readonly kvDtype: KvDtype
+  /** What the model was loaded for, and what its files say of that. */
+  readonly purpose: Purpose
+  readonly poolingConfig: PoolingConfig
   readonly fromPackedCache: boolean
   /** Gives the memory of the weights back; the model must not run any more. */
   release(): Promise<void>
@@ -60,20 +71,32 @@ export async function placeModel(
   const checkpoint = await openCheckpoint(directory)
   try {
     const dtype = floatType(options.dtype, checkpoint.config.dtype)
+    const poolingConfig = await readPoolingConfig(directory, checkpoint.config)
+    const purpose = purposeOf(poolingConfig, options)
+    const tokenIds = purpose === 'classify' ? await classTokenIds(directory, poolingConfig, options) : undefined
     let report: LoadReport | undefined
     const model = await loadModel(checkpoint, device, {
       dtype,
       activations: activationType(options, dtype),
       quantization: options.quantization,
       headQuantization: options.headQuantization,
+      purpose,
+      classTokenIds: tokenIds,
       lora: options.enableLora ? options : undefined,
       packedCache: packedCache(options),
       onLoaded: (loaded) => (report = loaded),
       onProgress: (done, total) => onProgress({ stage: 'weights', done, total }),
     })
-    const kvDtype = options.kvCacheDtype === 'auto' ? dtype : kvTypes[options.kvCacheDtype]
+    if (purpose === 'generate' && model.attention !== 'causal')
+      throw new SlipwayError('request', 'option task: this model cannot generate; use embed or classify', {
+        param: 'task',
+      })
+    // a bidirectional model keeps keys for one layer's time only, so there is nothing to save
+    const autoKvDtype = model.attention === 'causal' ? dtype : 'f32'
+    const kvDtype = options.kvCacheDtype === 'auto' ? autoKvDtype : kvTypes[options.kvCacheDtype]
     const release = async (): Promise<void> => report?.release()
-    return { checkpoint, device, model, dtype, kvDtype, fromPackedCache: report?.fromCache ?? false, release }
+    const fromPackedCache = report?.fromCache ?? false
+    return { checkpoint, device, model, dtype, kvDtype, purpose, poolingConfig, fromPackedCache, release }
   } finally {
     checkpoint.close()
   }
@@ -98,8 +121,16 @@ export async function loadEngine(
   const started = performance.now()
   const placed = await placeModel(directory, options, onProgress)
   const { checkpoint, device, model, dtype, kvDtype, fromPackedCache } = placed
-  const plan = planMemory(model, options, kvDtype)
-  const cache = options.prefixCaching ? new PrefixCache(options.blockSize) : undefined
+  const isCausal = model.attention === 'causal'
+  if (!isCausal && options.kvDiskCache)
+    throw new SlipwayError('request', 'option kvDiskCache: this model has no keys that could be kept; leave it out', {
+      param: 'kvDiskCache',
+    })
+  const plan = planMemory(model, options, kvDtype, placed.poolingConfig.maxTokens)
+  const pooling =
+    placed.purpose === 'generate' ? null : poolingInfoOf(placed.poolingConfig, model, options, plan.maxModelLen)
+  // keys that depend on the whole text belong to no prefix
+  const cache = options.prefixCaching && isCausal ? new PrefixCache(options.blockSize) : undefined
   const pool = new BlockPool(plan.numBlocks, options.blockSize, cache)
   const runner = new Runner(device, model, plan.numBlocks, options.blockSize, kvDtype)
   const settings = { device, dtype, memory: runner.memory, config: model.config }
@@ -107,7 +138,11 @@ export async function loadEngine(
   const processors = await LogitsProcessors.load(options.logitsProcessors ?? [], checkpoint.config.vocabSize)
   const eosIds = endIds(checkpoint.config, checkpoint.generationConfig)
   const grammars = grammarSetup(directory, checkpoint.config.vocabSize, eosIds)
-  const scheduler = new Scheduler(pool, options, tier)
+  const wholeTexts = !isCausal
+  const maxNumBatchedTokens = wholeTexts
+    ? Math.max(options.maxNumBatchedTokens, plan.maxModelLen)
+    : options.maxNumBatchedTokens
+  const scheduler = new Scheduler(pool, { ...options, maxNumBatchedTokens, wholeTexts }, tier)
   const adapters = model.adapters && new Adapters(model.adapters, model.config)
   const engine = new Engine({
     pool,
@@ -137,6 +172,7 @@ export async function loadEngine(
     kvCacheTokens: plan.numBlocks * options.blockSize,
     kvCacheBytes: plan.numBlocks * plan.bytesPerBlock,
     logitsProcessors: processors.names,
+    pooling,
     loadSeconds: (performance.now() - started) / 1000,
     fromPackedCache,
     updatedWeights: null,
@@ -191,7 +227,12 @@ interface MemoryPlan {
 }
 
 /** How many blocks to hold, and the longest sequence that always fits into them. */
-function planMemory(model: LanguageModel, options: ResolvedEngineOptions, kvDtype: KvDtype): MemoryPlan {
+function planMemory(
+  model: LanguageModel,
+  options: ResolvedEngineOptions,
+  kvDtype: KvDtype,
+  maxTokens: number | null,
+): MemoryPlan {
   const { maxPositionEmbeddings, numLayers, numKvHeads, headDim } = model.config
   const { blockSize, maxNumSeqs, maxNumBatchedTokens, kvCacheMemory } = options
   if (options.maxModelLen !== undefined && options.maxModelLen > maxPositionEmbeddings)
@@ -206,14 +247,17 @@ function planMemory(model: LanguageModel, options: ResolvedEngineOptions, kvDtyp
       `option maxNumBatchedTokens: ${maxNumBatchedTokens} is below maxNumSeqs ${maxNumSeqs}; every running sequence needs a token per step`,
       { param: 'maxNumBatchedTokens' },
     )
-  const wantedLen = options.maxModelLen ?? maxPositionEmbeddings
-  const bytesPerBlock = numLayers * blockSize * kvBytesPerToken(numKvHeads, headDim, kvDtype)
+  const isCausal = model.attention === 'causal'
+  const wantedLen = options.maxModelLen ?? (isCausal ? maxPositionEmbeddings : (maxTokens ?? maxPositionEmbeddings))
+  const bytesPerBlock = (isCausal ? numLayers : 1) * blockSize * kvBytesPerToken(numKvHeads, headDim, kvDtype)
   // places of adapters take their memory when they are first written
   const free = Math.max(0, (process.availableMemory?.() ?? freemem()) - (model.adapters?.byteLength ?? 0))
   const budget = memoryBytes(kvCacheMemory ?? defaultShare, free)
   const perSequence = Math.ceil(wantedLen / blockSize)
-  // never more than every slot can fill
-  const numBlocks = Math.min(Math.floor(budget / bytesPerBlock), perSequence * maxNumSeqs)
+  // never more than every slot can fill, nor, where all ends with the step, than a step has tokens
+  const perStep = Math.ceil(Math.max(maxNumBatchedTokens, wantedLen) / blockSize) + maxNumSeqs
+  const most = isCausal ? perSequence * maxNumSeqs : Math.min(perSequence * maxNumSeqs, perStep)
+  const numBlocks = Math.min(Math.floor(budget / bytesPerBlock), most)
   const maxModelLen = Math.min(wantedLen, numBlocks * blockSize)
   if (numBlocks === 0 || (options.maxModelLen !== undefined && maxModelLen < wantedLen))
     throw new SlipwayError(

@@ -40,5 +40,5 @@ export function openStep(
     sequence.numComputed = context
     return { sequence, numTokens: rows }
   })
-  return () => runner.run(chunks)
+  return async () => (await runner.run(chunks)).filter((result) => 'token' in result)
 }

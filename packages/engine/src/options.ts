@@ -1,4 +1,5 @@
 import { SlipwayError } from '@slipway/tensor'
+import { classActivations, poolingTypes } from '@slipway/checkpoint'
 import { z } from 'zod'
 
 const count = z
@@ -38,6 +39,24 @@ export const engineOptionsSchema = z.strictObject({
     .enum([...floatTypes, 'int8'])
     .default('auto')
     .describe('type of cached keys and values; auto: that of the weights; int8 has a scale per token and head'),
+  task: z
+    .enum(['auto', 'generate', 'embed', 'classify'])
+    .default('auto')
+    .describe('what the model is for; auto: as its class and files say'),
+  pooling: z
+    .strictObject({
+      type: z.enum(poolingTypes).optional().describe('whose states a text comes to; default: as the model says'),
+      normalize: z.boolean().optional().describe('bring embeddings to length 1; default: as the model says'),
+      activation: z.enum(classActivations).optional().describe('of classes; default: as the model says'),
+      stepTagId: z.int().min(0).optional().describe('token behind which the score of a step stands'),
+      returnedTokenIds: z.array(z.int().min(0)).min(1).optional().describe('classes that are given back, by index'),
+      classTokens: z
+        .array(z.string().min(1))
+        .min(2)
+        .optional()
+        .describe('texts whose logits are the classes of a generating model, such as no and yes of Qwen3-Reranker'),
+    })
+    .optional(),
   maxModelLen: count.optional().describe('longest prompt and answer together, in tokens'),
   maxNumSeqs: count.default(64).describe('most sequences in one step'),
   maxNumBatchedTokens: count.default(512).describe('most tokens in one step; longer prompts are split'),

@@ -37,6 +37,10 @@ export async function profileModel(
   const placed = await placeModel(directory, options, onProgress)
   const { device, dtype, kvDtype } = placed
   try {
+    if (placed.purpose !== 'generate')
+      throw new SlipwayError('request', `${model} is not for generation, and only that is measured here`, {
+        param: 'model',
+      })
     const limit = options.maxModelLen ?? placed.model.config.maxPositionEmbeddings
     if (shape.context + shape.rows > limit)
       throw new SlipwayError(

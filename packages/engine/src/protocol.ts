@@ -2,6 +2,7 @@ import type { WireError } from '@slipway/tensor'
 import type { ControlMethod } from './control-plane.ts'
 import type { StepOutput } from './engine.ts'
 import type { ResolvedEngineOptions } from './options.ts'
+import type { PoolingInfo } from './pooling/pooling-params.ts'
 import type { EngineRequest } from './sequence.ts'
 
 /** What a loaded model is, as the front needs to know it. */
@@ -25,6 +26,8 @@ export interface ModelInfo {
   readonly kvCacheBytes: number
   /** Names of the plugins that requests may ask for. */
   readonly logitsProcessors: readonly string[]
+  /** What the model does with texts that it does not continue; null when it generates. */
+  readonly pooling: PoolingInfo | null
   readonly loadSeconds: number
   /** Whether the weights were read as an earlier start had packed them. */
   readonly fromPackedCache: boolean

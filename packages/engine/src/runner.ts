@@ -18,6 +18,7 @@ import { DecodeSteps } from './decode-steps.ts'
 import { KvMemory } from './kv-memory.ts'
 import { applyProcessors } from './logits-processor.ts'
 import { changesOf, isPlain, type LogitChanges } from './logit-changes.ts'
+import { Pooler, type Pooled } from './pooling/pooler.ts'
 import type { Chunk } from './step-plan.ts'
 import type { Sequence } from './sequence.ts'
 import { layOut, samplingOf, slotOf, type StepLayout } from './step-layout.ts'
@@ -35,6 +36,8 @@ export interface Sampled {
   readonly logprobs: RawLogprobs | undefined
 }
 
+export type StepResult = Sampled | Pooled
+
 type AwaitMasks = (sequences: readonly Sequence[]) => Promise<void>
 
 /** Lays out a step for the model, runs it and samples. Owns the KV caches. */
@@ -44,6 +47,7 @@ export class Runner {
   readonly #blockSize: number
   readonly #caches: readonly KvCache[]
   #decodeSteps: DecodeSteps
+  #pooler: Pooler
   /** The caches, to be copied block by block. */
   readonly memory: KvMemory
 
@@ -53,15 +57,18 @@ export class Runner {
     this.#blockSize = blockSize
     const { numLayers, numKvHeads, headDim } = model.config
     const shape = { numBlocks, blockSize, numKvHeads, headDim }
-    this.#caches = Array.from({ length: numLayers }, () => kvCache(device, shape, kvDtype))
+    const shared = model.attention === 'bidirectional' ? kvCache(device, shape, kvDtype) : undefined
+    this.#caches = Array.from({ length: numLayers }, () => shared ?? kvCache(device, shape, kvDtype))
     this.memory = new KvMemory(this.#caches)
     this.#decodeSteps = new DecodeSteps(device, model, this.#caches)
+    this.#pooler = new Pooler(device, model, blockSize, this.#caches)
   }
 
   /** Goes on with other weights of the same architecture; keys and values of the old ones mean nothing to them. */
   useModel(model: LanguageModel): void {
     this.#model = model
     this.#decodeSteps = new DecodeSteps(this.#device, model, this.#caches)
+    this.#pooler = new Pooler(this.#device, model, this.#blockSize, this.#caches)
   }
 
   /** Gives the memory of keys and values back to the system, until blocks are written again; what they held is gone. */
@@ -71,13 +78,19 @@ export class Runner {
   }
 
   /**
-   * Computes the chunks; returns one token for each sequence whose last token was among them. Masks may be made while
-   * the model runs: `awaitMasks` is asked for those that are missing afterwards, and a sequence that then still has
-   * none, or whose text is complete, gets no token.
+   * Computes the chunks; returns one token, or its pooled states, for each sequence whose last token was among them.
+   * Masks may be made while the model runs: `awaitMasks` is asked for those that are missing afterwards, and a sequence
+   * that then still has none, or whose text is complete, gets no token.
    */
-  async run(chunks: readonly Chunk[], awaitMasks?: AwaitMasks): Promise<Sampled[]> {
+  async run(chunks: readonly Chunk[], awaitMasks?: AwaitMasks): Promise<StepResult[]> {
+    const [pooled, sampled] = [true, false].map((pools) =>
+      chunks.filter(({ sequence }) => (sequence.request.pooling !== undefined) === pools),
+    )
     try {
-      return await this.#run(chunks, awaitMasks)
+      return [
+        ...(pooled!.length > 0 ? await this.#pooler.run(pooled!) : []),
+        ...(sampled!.length > 0 ? await this.#run(sampled!, awaitMasks) : []),
+      ]
     } catch (error) {
       this.#device.discard()
       throw error

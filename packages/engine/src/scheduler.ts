@@ -10,6 +10,8 @@ export interface SchedulerLimits {
   readonly maxNumBatchedTokens: number
   /** Estimated milliseconds of a step in which sequences decode; undefined: set by what decodes alone take. */
   readonly stepBudgetMs?: number | undefined
+  /** Tokens see their whole text, so no text is split; `maxNumBatchedTokens` is as long as any. */
+  readonly wholeTexts?: boolean | undefined
 }
 
 type Tier = Pick<KvTier, 'isFetching' | 'expect'>
@@ -109,14 +111,15 @@ export class Scheduler {
   #admit(sequence: Sequence, plan: StepPlan): 'admitted' | 'step is full' | 'no slot' | 'no blocks' | 'in the making' {
     if (!this.#victims(sequence, 0)) return 'no slot'
     const { tokens } = sequence
-    const matched = sequence.needsPromptRows ? [] : this.#pool.match(sequence)
-    if (!sequence.needsPromptRows && this.#isInTheMaking(sequence, matched.length)) return 'in the making'
-    if (!sequence.needsPromptRows && this.#tier?.isFetching(sequence, matched.length)) return 'in the making'
+    const { needsEveryRow } = sequence
+    const matched = needsEveryRow ? [] : this.#pool.match(sequence)
+    if (!needsEveryRow && this.#isInTheMaking(sequence, matched.length)) return 'in the making'
+    if (!needsEveryRow && this.#tier?.isFetching(sequence, matched.length)) return 'in the making'
     const numCached = Math.max(matched.length * this.#pool.blockSize, sequence.numGiven)
     const numReady = sequence.numReady - numCached
     if (numReady === 0) return 'in the making'
     const numTokens = plan.room(numCached, numReady)
-    if (numTokens === 0) return 'step is full'
+    if (numTokens === 0 || (this.#limits.wholeTexts && numTokens < numReady)) return 'step is full'
     this.#pool.share(sequence, matched)
     const count = this.#pool.blocksFor(tokens.length)
     const victims = this.#victims(sequence, count - matched.length - this.#pool.numAvailable)

@@ -6,6 +6,7 @@ import type { BlockOwner } from './block-pool.ts'
 import type { NamedProcessor } from './logits-processor.ts'
 import type { FinishReason } from './outputs.ts'
 import type { RawLogprobs } from './runner.ts'
+import type { PoolingRequest } from './pooling/pooling-params.ts'
 import type { ResolvedParams } from './sampling-params.ts'
 import type { ResolvedScheduling } from './scheduling-options.ts'
 import { ThinkingTracker } from './thinking.ts'
@@ -21,6 +22,8 @@ export interface EngineRequest {
   readonly lora?: string
   /** Search the `n` best answers with this, instead of sampling. */
   readonly beamSearch?: ResolvedBeamSearch
+  /** Of a text that is not to be continued: what its states come to. Nothing is sampled then, whatever `params` say. */
+  readonly pooling?: PoolingRequest
 }
 
 /** How often a token occurs, for penalties. */
@@ -114,6 +117,12 @@ export class Sequence implements BlockOwner {
   get positionShift(): number {
     const { prefix } = this.adapter ?? {}
     return prefix ? prefix.numTokens - prefix.firstPosition : 0
+  }
+
+  /** Whether states or logits of tokens are wanted that a prefix cache would leave out. */
+  get needsEveryRow(): boolean {
+    const { pooling } = this.request
+    return this.needsPromptRows || (pooling !== undefined && pooling.type !== 'last')
   }
 
   get numGenerated(): number {

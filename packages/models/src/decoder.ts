@@ -2,6 +2,7 @@ import { ropeInverseFrequencies, type ModelConfig } from '@slipway/checkpoint'
 import {
   attention,
   embedding,
+  rmsNorm,
   ropeTable,
   ropeWrite,
   selectRows,
@@ -11,6 +12,7 @@ import {
   type Tensor,
 } from '@slipway/tensor'
 import { denseFeedForward, sparseFeedForward, type ExpertTraits, type FeedForward } from './feed-forward.ts'
+import { decoderHeads } from './heads.ts'
 import type { LanguageModel, ModelBatch } from './model.ts'
 import { project, type Projection, type RowAdapters, type Weights } from './weights.ts'
 
@@ -49,9 +51,11 @@ export function decoder(device: Device, config: ModelConfig, weights: Weights, t
   const qWidth = config.numHeads * headDim
   const kvWidth = config.numKvHeads * headDim
 
-  const embed = weights.matrix('model.embed_tokens.weight', vocabSize, hiddenSize)
+  // embedding models are saved without what stands around the decoder
+  const prefix = weights.has('model.embed_tokens.weight') ? 'model.' : ''
+  const embed = weights.matrix(`${prefix}embed_tokens.weight`, vocabSize, hiddenSize)
   const layers = Array.from({ length: config.numLayers }, (_, i): Layer => {
-    const name = `model.layers.${i}`
+    const name = `${prefix}layers.${i}`
     const projections = ['q_proj', 'k_proj', 'v_proj'].map((p) => `${name}.self_attn.${p}`)
     return {
       inputNorm: weights.vector(`${name}.input_layernorm.weight`, hiddenSize),
@@ -66,12 +70,9 @@ export function decoder(device: Device, config: ModelConfig, weights: Weights, t
       window: config.layerTypes[i] === 'sliding' ? (config.slidingWindow ?? 0) : 0,
     }
   })
-  const norm = weights.vector('model.norm.weight', hiddenSize)
-  const isTied = config.tieWordEmbeddings ?? !weights.has('lm_head.weight')
-  const head = isTied
-    ? weights.head('model.embed_tokens', vocabSize, hiddenSize, embed)
-    : weights.head('lm_head', vocabSize, hiddenSize, undefined)
-  weights.finish([/rotary_emb\.inv_freq$/, ...(isTied ? [/^lm_head\.weight$/] : [])])
+  const norm = weights.vector(`${prefix}norm.weight`, hiddenSize)
+  const { vocabulary, head, unused } = decoderHeads(weights, config, prefix, embed)
+  weights.finish([/rotary_emb\.inv_freq$/, ...unused])
 
   const { inverseFrequencies, attentionScale } = ropeInverseFrequencies(config)
   const frequencies = device.tensor(inverseFrequencies, [inverseFrequencies.length], 'f32')
@@ -102,31 +103,44 @@ export function decoder(device: Device, config: ModelConfig, weights: Weights, t
     return project(mixed, layer.output, { residual: x }, adapters)
   }
 
+  /** The last layer's results for the rows that are asked for, before the norm. */
+  function run(batch: ModelBatch, caches: readonly KvCache[]): Tensor | undefined {
+    const angles = ropeTable(batch.ropePositions ?? batch.positions, frequencies, attentionScale)
+    let at: Places = batch
+    const withTables = (places: Tensor | undefined): RowAdapters | undefined =>
+      places && weights.adapters && { tables: weights.adapters, places }
+    let adapters = withTables(batch.adapters)
+    let x = embedding(embed, batch.ids)
+    for (const [i, layer] of layers.entries()) {
+      let q = storeKeys(x, layer, caches[i]!, angles, batch.slots, adapters)
+      if (i === layers.length - 1) {
+        // after the last keys only the rows that are asked for go on
+        if (!batch.logits) return undefined
+        const { rows, positions, sequences } = batch.logits
+        at = { positions, sequences, blockTables: batch.blockTables }
+        adapters = withTables(batch.logits.adapters)
+        x = selectRows(x, rows)
+        q = selectRows(q, rows)
+      }
+      x = attend(x, q, layer, caches[i]!, at, adapters)
+      x = layer.feedForward(x, { weight: layer.postNorm, eps }, adapters)
+    }
+    return x
+  }
+
   return {
     config,
     numParameters: weights.numParameters,
+    attention: 'causal',
+    head,
     forward(batch, caches) {
-      const angles = ropeTable(batch.ropePositions ?? batch.positions, frequencies, attentionScale)
-      let at: Places = batch
-      const withTables = (places: Tensor | undefined): RowAdapters | undefined =>
-        places && weights.adapters && { tables: weights.adapters, places }
-      let adapters = withTables(batch.adapters)
-      let x = embedding(embed, batch.ids)
-      for (const [i, layer] of layers.entries()) {
-        let q = storeKeys(x, layer, caches[i]!, angles, batch.slots, adapters)
-        if (i === layers.length - 1) {
-          // after the last keys only the rows that are asked for go on
-          if (!batch.logits) return undefined
-          const { rows, positions, sequences } = batch.logits
-          at = { positions, sequences, blockTables: batch.blockTables }
-          adapters = withTables(batch.logits.adapters)
-          x = selectRows(x, rows)
-          q = selectRows(q, rows)
-        }
-        x = attend(x, q, layer, caches[i]!, at, adapters)
-        x = layer.feedForward(x, { weight: layer.postNorm, eps }, adapters)
-      }
-      return project(x, head, { norm: { weight: norm, eps } })
+      if (!vocabulary) throw new SlipwayError('internal', `a model loaded to ${weights.purpose} has no logits`)
+      const x = run(batch, caches)
+      return x && project(x, vocabulary, { norm: { weight: norm, eps } })
+    },
+    states(batch, caches) {
+      const x = run(batch, caches)
+      return x && rmsNorm(x, norm, eps)
     },
   }
 }

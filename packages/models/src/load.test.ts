@@ -33,7 +33,16 @@ async function load(folder: string) {
 }
 
 test('the files in architectures/ are what can be loaded', () => {
-  expect(supportedModelTypes()).toEqual(['llama', 'mixtral', 'qwen2', 'qwen3', 'qwen3_moe'])
+  expect(supportedModelTypes()).toEqual([
+    'bert',
+    'llama',
+    'mixtral',
+    'qwen2',
+    'qwen3',
+    'qwen3_moe',
+    'roberta',
+    'xlm-roberta',
+  ])
 })
 
 test('a loaded model knows its size, and the null device what it holds', async () => {
@@ -79,7 +88,7 @@ describe('refuses, with the reason', () => {
     [
       'an unknown architecture',
       { model_type: 'mamba' },
-      'model_type "mamba" is not supported; known: llama, mixtral, qwen2, qwen3, qwen3_moe',
+      'model_type "mamba" is not supported; known: bert, llama, mixtral, qwen2, qwen3, qwen3_moe, roberta, xlm-roberta',
     ],
     ['a path as its name', { model_type: '../load' }, 'model_type "../load" is not supported'],
     [

@@ -46,7 +46,10 @@ export async function loadModel(
   const adapters = lora && new LoraTables(device, options.dtype, lora)
   const weights = new Weights(checkpoint.tensors, device, { ...options, adapters })
   const model = build(device, config, weights)
-  const report = await weights.load({ cache: packedCache, identity: JSON.stringify(config.raw) })
+  const report = await weights.load({
+    cache: packedCache,
+    identity: JSON.stringify([weights.purpose, weights.classTokenIds ?? [], config.raw]),
+  })
   onLoaded?.(report)
   return adapters ? { ...model, adapters } : model
 }

@@ -1,9 +1,11 @@
 import type { TensorSource } from '@slipway/checkpoint'
 import {
+  bytesOf,
   linear,
   quantizedLinear,
   rmsNorm,
   siluMul,
+  readRange,
   SlipwayError,
   toF32,
   viewAs,
@@ -19,6 +21,7 @@ import {
   type WeightLoader,
 } from '@slipway/tensor'
 import type { LoraProduct, LoraTables } from './lora-table.ts'
+import type { Purpose } from './model.ts'
 
 export type Quantization = 'wint8' | 'wint4'
 
@@ -54,6 +57,10 @@ export interface WeightOptions {
   readonly headQuantization?: Quantization | undefined
   /** What rows are rounded to before they meet float weights: bf16, for bf16 weights, or f32, which leaves them as they are. */
   readonly activations?: ActivationType | undefined
+  /** What the model is for; default: to generate. */
+  readonly purpose?: Purpose | undefined
+  /** To classify by logits: the tokens that stand for the classes, in place of a head in the files. */
+  readonly classTokenIds?: readonly number[] | undefined
   readonly onProgress?: ((loadedBytes: number, totalBytes: number) => void) | undefined
   /** Room for adapters beside the linear layers; absent: none. */
   readonly adapters?: LoraTables | undefined
@@ -95,13 +102,47 @@ export class Weights {
     return this.#options.adapters
   }
 
+  get purpose(): Purpose {
+    return this.#options.purpose ?? 'generate'
+  }
+
+  get classTokenIds(): readonly number[] | undefined {
+    return this.#options.classTokenIds
+  }
+
   has(name: string): boolean {
     return this.#source.has(name)
+  }
+
+  /** Shape of a tensor of the files; a `checkpoint` error when there is none of that name. */
+  shape(name: string): readonly number[] {
+    return this.#source.info(name).shape
   }
 
   /** An f32 vector [length]: norms and biases. */
   vector(name: string, length: number): Tensor {
     return this.#device.tensor(this.#values(name, length), [length], 'f32')
+  }
+
+  /** Rows of a small embedding [rows, cols] from `first` on, in f32: positions and types. */
+  table(name: string, rows: number, cols: number, first = 0): LinearWeight {
+    const values = this.#values(name, rows, cols).subarray(first * cols)
+    return { weight: this.#device.tensor(values, [rows - first, cols], 'f32') }
+  }
+
+  /** Some rows of a matrix [rows, cols] as f32 numbers. */
+  someRows(name: string, rows: number, cols: number, ids: readonly number[]): Float32Array[] {
+    const { dtype, path, descriptor, offset } = this.#take(name, [rows, cols])
+    const width = cols * bytesOf(dtype)
+    return ids.map((id) => {
+      const bytes = readRange(path, descriptor, offset + id * width, width)
+      return toF32(dtype, viewAs(dtype, bytes, cols))
+    })
+  }
+
+  /** A small matrix of values that are in no file as they stand. */
+  values(values: Float32Array, rows: number, cols: number): LinearWeight {
+    return { weight: this.#device.tensor(values, [rows, cols], 'f32') }
   }
 
   /** Embedding or head [rows, cols], never quantised. */
@@ -154,8 +195,9 @@ export class Weights {
     return this.#device.tensor(values, [values.length], 'f32')
   }
 
-  #values(name: string, length: number): Float32Array {
-    const { dtype } = this.#take(name, [length])
+  #values(name: string, ...shape: readonly number[]): Float32Array {
+    const { dtype } = this.#take(name, shape)
+    const length = shape.reduce((a, b) => a * b, 1)
     const bytes = this.#source.bytes(name)
     this.#report(bytes.byteLength)
     return toF32(dtype, viewAs(dtype, bytes, length))

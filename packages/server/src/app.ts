@@ -5,7 +5,7 @@ import { cors } from 'hono/cors'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { postLoadLora, postUnloadLora } from './adapters.ts'
 import { answerTo, createContext, type ServerContext } from './context.ts'
-import { getHealth, getVersion, whenReady } from './health.ts'
+import { getHealth, getVersion, whenGenerating, whenReady } from './health.ts'
 import {
   getState,
   postAbortRequests,
@@ -25,6 +25,7 @@ import { postCompletions } from './openai/completions.ts'
 import { getModel, getModels } from './openai/models.ts'
 import type { ServerOptions } from './options.ts'
 import { Playground, playgroundPath } from './playground.ts'
+import { postClassify, postEmbeddings, postPooling, postRerank, postScore } from './pooling/routes.ts'
 
 type Handler = (c: Context<ServerEnv>, context: ServerContext) => Response | Promise<Response>
 
@@ -67,13 +68,22 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
   if (context.options.playground) route('GET', `${playgroundPath}/:file`, (c) => playground.getFile(c))
   route('GET', '/health', getHealth)
   route('GET', '/version', getVersion)
-  app.use('/v1/*', whenReady(context))
+  const ready = whenReady(context)
+  app.use('/v1/*', ready)
   route('GET', '/v1/models', getModels)
   // a name on the hub has a slash in it
   route('GET', '/v1/models/:id{.+}', getModel)
   route('GET', '/v1/engine/events', getEngineEvents)
+  for (const path of ['/v1/chat/completions', '/v1/completions']) app.use(path, whenGenerating(context))
   route('POST', '/v1/chat/completions', postChatCompletions)
   route('POST', '/v1/completions', postCompletions)
+  // the paths of OpenAI, Jina, Cohere and vLLM
+  for (const path of ['/pooling', '/classify', '/score', '/rerank', '/v2/rerank']) app.use(path, ready)
+  route('POST', '/v1/embeddings', postEmbeddings)
+  route('POST', '/pooling', postPooling)
+  for (const path of ['/v1/classify', '/classify']) route('POST', path, postClassify)
+  for (const path of ['/v1/score', '/score']) route('POST', path, postScore)
+  for (const path of ['/v1/rerank', '/v2/rerank', '/rerank']) route('POST', path, postRerank)
   route('POST', '/v1/load_lora_adapter', postLoadLora)
   route('POST', '/v1/unload_lora_adapter', postUnloadLora)
   const { adminKey } = context.options

@@ -1,3 +1,4 @@
+import { requireGenerating } from '@slipway/engine'
 import type { Context, MiddlewareHandler } from 'hono'
 import { servedNames, version, type ServerContext } from './context.ts'
 import { unavailable } from './http/errors.ts'
@@ -26,8 +27,28 @@ export function getRoot(c: Context<ServerEnv>, context: ServerContext): Response
     version,
     status: llm.state,
     models: llm.state === 'ready' ? servedNames(context) : [],
-    routes: ['/v1/chat/completions', '/v1/completions', '/v1/models', '/v1/engine/events', '/health', '/version'],
+    routes: [
+      '/v1/chat/completions',
+      '/v1/completions',
+      '/v1/embeddings',
+      '/v1/classify',
+      '/v1/score',
+      '/v1/rerank',
+      '/pooling',
+      '/v1/models',
+      '/v1/engine/events',
+      '/health',
+      '/version',
+    ],
   })
+}
+
+/** Refuses requests to generate where the model does something else. */
+export function whenGenerating({ llm }: ServerContext): MiddlewareHandler<ServerEnv> {
+  return async (_, next) => {
+    requireGenerating(llm.info)
+    await next()
+  }
 }
 
 /** Refuses requests that need a model while there is none. */

@@ -25,6 +25,12 @@ test.each([
     ['--max-lora-rank', '32', '--lora-modules', 'a=/x/y=z', '{"name": "b", "path": "/w"}'],
     { ...on, maxLoraRank: 32, loraModules: { a: '/x/y=z', b: '/w' } },
   ],
+  [
+    ['--task', 'classify', '--pooling-class-tokens', 'no', 'yes', '--pooling-returned-token-ids', '1', '0'],
+    { ...on, task: 'classify', pooling: { classTokens: ['no', 'yes'], returnedTokenIds: [1, 0] } },
+  ],
+  [['--pooling-normalize'], { ...on, pooling: { normalize: true } }],
+  [['--no-pooling-normalize'], { ...on, pooling: { normalize: false } }],
 ])('%j', (args, options) => {
   const command = addEngineFlags(new Command()).parse(args, { from: 'user' })
   expect(engineOptions(command.opts())).toEqual(options)

@@ -11,6 +11,7 @@ interface Property {
   readonly default?: unknown
   readonly description?: string
   readonly properties?: Readonly<Record<string, Property>>
+  readonly items?: Property
 }
 
 /** An option that takes a value; `path` leads to it, through the options that group others. */
@@ -61,11 +62,19 @@ function toNumberOrText(text: string): number | string {
 
 /** Adds everything that decides how a model is loaded and run. */
 export function addEngineFlags(command: Command): Command {
-  for (const { name, type, enum: choices, default: preset, description } of engineLeaves()) {
+  for (const { name, type, enum: choices, default: preset, description, items } of engineLeaves()) {
     if (type === 'boolean') {
       // what is on by default can only be switched off
       if (preset === true) command.option(`--no-${kebab(name)}`, `do not ${description}`)
       else command.option(`--${kebab(name)}`, description)
+      // without a default, off is something else than absent
+      if (preset === undefined) command.option(`--no-${kebab(name)}`, `do not ${description}`)
+      continue
+    }
+    if (type === 'array') {
+      const isNumber = items?.type === 'integer'
+      const add = (value: string, before: unknown[] = []): unknown[] => [...before, isNumber ? toNumber(value) : value]
+      command.addOption(new Option(`--${kebab(name)} <value...>`, description).argParser(add))
       continue
     }
     if (type === 'array') {

@@ -38,15 +38,17 @@ struct Job {
   }
 };
 
-// Rows at consecutive positions of one sequence.
+// Rows of one sequence at consecutive positions (step 1), or rows that all see the same keys (step 0).
 struct Block {
-  int64_t row, rows, position, sequence;
+  int64_t row, rows, position, sequence, step;
 
   int64_t firstSegment(const Job& job) const { return job.firstKey(position) / kSegment; }
-  int64_t lastSegment() const { return (position + rows - 1) / kSegment; }
+  int64_t at(int64_t r) const { return position + r * step; }
+  int64_t last() const { return at(rows - 1); }
+  int64_t lastSegment() const { return last() / kSegment; }
   // Keys of a segment that any of the rows sees.
   Range keys(const Job& job, int64_t segment) const {
-    return {job.visible(position, segment).begin, job.visible(position + rows - 1, segment).end};
+    return {job.visible(position, segment).begin, job.visible(last(), segment).end};
   }
 };
 
@@ -183,7 +185,7 @@ static inline void softmax(const Job& job, const Work& work, int64_t query, Rang
 // Calls body(first, last, keys) for the keys that the queries [begin, end) see, ascending, with those that see them.
 template <class F>
 SLIPWAY_INLINE void forEachRange(const Job& job, const Block& block, int64_t segment, int64_t begin, int64_t end, F body) {
-  auto seen = [&](int64_t q) { return job.visible(block.position + q / job.group, segment); };
+  auto seen = [&](int64_t q) { return job.visible(block.at(q / job.group), segment); };
   int64_t first = begin, last = begin;  // queries [first, last) see the next key: both ends move up with the rows
   for (int64_t key = seen(begin).begin;;) {
     while (first < end && seen(first).end <= key) first++;
@@ -205,7 +207,7 @@ void weighValues(const Job& job, const Work& work, const Block& block, int64_t k
     const int32_t* table = rowOf<const int32_t>(job.tables, block.sequence);
     for (int i = 0; i < 2; i++) {
       int64_t key = start + kSegment + i * kLanes, slot = table[key / job.blockSize] * job.blockSize + key % job.blockSize;
-      if (i == 0 || key < block.position + block.rows) nextKeys[i] = columnsOf<const T>(job.keys, slot, column).at;
+      if (i == 0 || key <= block.last()) nextKeys[i] = columnsOf<const T>(job.keys, slot, column).at;
       else nextKeys[i] = nextKeys[0];
     }
   }
@@ -264,7 +266,7 @@ void attendSegment(const Job& job, const Work& work, const Block& block, int64_t
   }
   scoreKeys<T>(job, work, block, kvHead, keys, direct);
   for (int64_t q = 0; q < queries; q++) {
-    Range seen = job.visible(block.position + q / job.group, segment);
+    Range seen = job.visible(block.at(q / job.group), segment);
     if (seen.begin < seen.end) softmax(job, work, q, seen);
   }
   weighValues<T>(job, work, block, kvHead, segment, keys, direct);

@@ -44,17 +44,18 @@ Plan planOf(const Job& job, Context& context) {
   return {split, rows < most ? rows : most};
 }
 
-// Calls body(block) for runs of rows at consecutive positions of one sequence, cut evenly.
+// Calls body(block) for runs of rows of one sequence at consecutive or at equal positions, cut evenly.
 template <class F>
 void forEachBlock(const Job& job, int64_t most, F body) {
   for (int64_t first = 0, end; first < job.q.rows; first = end) {
+    int64_t step = first + 1 < job.q.rows && job.position(first + 1) == job.position(first) ? 0 : 1;
     for (end = first + 1; end < job.q.rows && job.sequence(end) == job.sequence(first) &&
-                          job.position(end) == job.position(end - 1) + 1;)
+                          job.position(end) == job.position(end - 1) + step;)
       end++;
     int64_t rows = end - first, blocks = (rows + most - 1) / most;
     for (int64_t b = 0; b < blocks; b++) {
       int64_t begin = rows * b / blocks;
-      body(Block{first + begin, rows * (b + 1) / blocks - begin, job.position(first + begin), job.sequence(first)});
+      body(Block{first + begin, rows * (b + 1) / blocks - begin, job.position(first + begin), job.sequence(first), step});
     }
   }
 }
@@ -65,7 +66,7 @@ bool check(const Job& job, Context& context) {
   bool fine = true;
   auto refuse = [&](int64_t value) { bad = fine ? value : bad, fine = false; };
   forEachBlock(job, job.q.rows, [&](const Block& block) {
-    int64_t last = block.position + block.rows - 1;
+    int64_t last = block.last();
     if (block.sequence < 0 || block.sequence >= job.tables.rows) return refuse(block.sequence);
     if (block.position < 0) return refuse(block.position);
     if (last / job.blockSize >= job.tables.cols) return refuse(last);
@@ -118,7 +119,7 @@ void attendBlock(const Job& job, const Work& work, const Block& block, int64_t k
   for (int64_t s = block.firstSegment(job); s <= block.lastSegment(); s++) {
     attendSegment<T>(job, work, block, kvHead, s);
     for (int64_t q = 0; q < block.rows * job.group; q++) {
-      int64_t position = block.position + q / job.group, first = job.firstKey(position) / kSegment;
+      int64_t position = block.at(q / job.group), first = job.firstKey(position) / kSegment;
       if (s < first || s > position / kSegment) continue;
       fold(job.padded, s == first, work.part.sums + q * job.padded, work.part.highest[q], work.part.total[q], work.whole, q);
     }

@@ -15,6 +15,7 @@ constexpr Form kForms[kNumOps] = {
     {"adjustLogits", 7, 0}, {"sample", 5, 0},  {"argmax", 2, 0}, {"logprobs", 5, 1},
     {"quantizedLinear", 8, 4}, {"routeExperts", 3, 2}, {"expertLinear", 5, 5}, {"quantizedExpertLinear", 7, 6},
     {"combineExperts", 4, 0}, {"ropeWrite", 10, 2}, {"maskLogits", 3, 0}, {"addLora", 7, 4},
+    {"layerNorm", 4, 1}, {"activate", 2, 1},
 };
 
 constexpr int kTensorWords = 10;

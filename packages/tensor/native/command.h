@@ -35,8 +35,10 @@ enum class OpCode : int {
   kRopeWrite,
   kMaskLogits,
   kAddLora,
+  kLayerNorm,
+  kActivate,
 };
-constexpr int kNumOps = 21;
+constexpr int kNumOps = 23;
 
 // the order of `dtypes` in src/dtype.ts
 enum class DType : int { kF32, kBf16, kF16, kI32, kU32, kI8, kU8 };

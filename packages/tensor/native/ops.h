@@ -27,6 +27,8 @@ void quantizedExpertLinear(const Step&, Context&);
 void combineExperts(const Step&, Context&);
 void maskLogits(const Step&, Context&);
 void addLora(const Step&, Context&);
+void layerNorm(const Step&, Context&);
+void activate(const Step&, Context&);
 
 size_t attentionWorkspace(const Step&, int threads);
 size_t linearWorkspace(const Step&, int threads);

@@ -17,6 +17,7 @@ const shared = ['addon', 'addon-load', 'command', 'context', 'load', 'memory', '
 const kernels = [
   'table',
   'rows',
+  'encoder-rows',
   'rope',
   'linear',
   'linear-tile',

@@ -63,12 +63,12 @@ export function serveCommand(): Command {
     } finally {
       done()
     }
-    const { device, dtype, numParameters, maxModelLen, kvCacheTokens, loadSeconds } = llm.info
+    const { device, dtype, numParameters, maxModelLen, kvCacheTokens, loadSeconds, pooling } = llm.info
     const size = `${(numParameters / 1e6).toFixed(1)}M parameters`
     console.log(`${names[0]}: ${size} as ${dtype} on ${device}, loaded in ${loadSeconds.toFixed(1)} s`)
     console.log(`up to ${maxModelLen} tokens per request, ${kvCacheTokens} in all; serving on ${server.url}\n`)
-    console.log(curlLine(server.url, names[0]!))
-    if (playground) console.log(`or open ${server.url} in a browser`)
+    console.log(curlLine(server.url, names[0]!, pooling === null ? undefined : llm.ownTask))
+    if (playground && pooling === null) console.log(`or open ${server.url} in a browser`)
   })
 }
 
@@ -77,9 +77,11 @@ function servedName(model: string): string {
   return /^[\w.-]+\/[\w.-]+$/.test(model) && !model.startsWith('.') ? model : basename(model)
 }
 
-function curlLine(url: string, model: string): string {
-  const body = JSON.stringify({ model, messages: [{ role: 'user', content: 'Hello! Who are you?' }] })
-  return `curl ${url}/v1/chat/completions -H 'content-type: application/json' -d '${body}'`
+function curlLine(url: string, model: string, task: string | undefined): string {
+  const messages = [{ role: 'user', content: 'Hello! Who are you?' }]
+  const body = JSON.stringify({ model, ...(task === undefined ? { messages } : { input: 'Hello! Who are you?' }) })
+  const path = task === undefined ? '/v1/chat/completions' : task === 'embed' ? '/v1/embeddings' : '/pooling'
+  return `curl ${url}${path} -H 'content-type: application/json' -d '${body}'`
 }
 
 function toPort(text: string): number {

@@ -13,8 +13,9 @@ import {
 import { CaseRandom, given } from './random.ts'
 
 /**
- * Causal attention over paged keys and values, for prefill and decode alike. Row r of q [R, numHeads * headDim] stands at
- * `positions[r]` of sequence `sequences[r]` and sees that sequence's keys 0..position; with `window` > 0 only the last
+ * Attention over paged keys and values, for prefill and decode alike. Row r of q [R, numHeads * headDim] belongs to
+ * sequence `sequences[r]` and sees that sequence's keys 0..`positions[r]`: with its own position attention is causal,
+ * with that of the sequence's last token it is bidirectional; with `window` > 0 only the last
  * `window` of them. Key j of sequence s lies in block `blockTables[s, j / blockSize]`. Query heads share key heads in
  * order (grouped-query attention, Ainslie et al. 2023).
  */
@@ -93,6 +94,7 @@ export const attentionOp: Op = {
     const spread = [0, 1, 31, 32, 50, 99]
     // rows next to each other, over a boundary of what kernels take at a time
     const run = (first: number, count: number): number[] => Array.from({ length: count }, (_, i) => first + i)
+    const same = (position: number, count: number): number[] => Array.from({ length: count }, () => position)
     const cases: OpCase[] = []
     for (const dtype of kvDtypes)
       for (const [numHeads, numKvHeads, headDim, blockSize, window, positions] of [
@@ -106,6 +108,9 @@ export const attentionOp: Op = {
         [7, 1, 32, 16, 0, run(240, 30)],
         [2, 2, 16, 16, 20, [...run(250, 13), ...run(0, 9)]],
         [3, 1, 24, 16, 300, run(500, 25)],
+        // as encoders have it: all rows see all keys
+        [2, 2, 32, 16, 0, [...same(300, 13), ...same(17, 9)]],
+        [2, 1, 12, 16, 40, [...same(90, 13), 91, 92]],
       ] as const) {
         // two sequences over shuffled blocks
         const blocks = Math.ceil((Math.max(...positions) + 1) / blockSize)

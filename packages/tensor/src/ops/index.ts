@@ -1,11 +1,13 @@
 import type { Op } from '../op.ts'
 import { addLoraOp } from './add-lora.ts'
+import { activateOp } from './activate.ts'
 import { attentionOp } from './attention.ts'
 import { combineExpertsOp } from './combine-experts.ts'
 import { addOp, siluMulOp } from './elementwise.ts'
 import { embeddingOp } from './embedding.ts'
 import { expertLinearOp } from './expert-linear.ts'
 import { kvWriteOp } from './kv-cache.ts'
+import { layerNormOp } from './layer-norm.ts'
 import { linearOp } from './linear.ts'
 import { quantizedExpertLinearOp } from './quantized-expert-linear.ts'
 import { maskLogitsOp } from './mask-logits.ts'
@@ -39,4 +41,6 @@ export const ops: readonly Op[] = [
   ropeWriteOp,
   maskLogitsOp,
   addLoraOp,
+  layerNormOp,
+  activateOp,
 ]

@@ -1,0 +1,72 @@
+import { randomInt, randomUUID } from 'node:crypto'
+import type { Tokenizer } from '@slipway/checkpoint'
+import { SlipwayError } from '@slipway/tensor'
+import type { AdapterInfo } from './adapters.ts'
+import { badWordIds } from './bad-words.ts'
+import type { RequestOptions } from './batch.ts'
+import type { ResolvedBeamSearch } from './beam-search-params.ts'
+import { checkProcessorNames } from './logits-processor.ts'
+import type { ResolvedEngineOptions } from './options.ts'
+import { checkIds, type Prompt } from './prompt.ts'
+import type { ModelInfo } from './protocol.ts'
+import { resolveParams, type SamplingParams } from './sampling-params.ts'
+import { resolveScheduling } from './scheduling-options.ts'
+import type { EngineRequest } from './sequence.ts'
+
+interface Submission {
+  readonly prompt: Prompt
+  readonly params: SamplingParams
+  readonly options: RequestOptions & { readonly requestId?: string }
+  readonly info: ModelInfo
+  readonly tokenizer: Tokenizer
+  readonly earlyStopConfig: ResolvedEngineOptions['earlyStopConfig']
+  readonly adapter: AdapterInfo | undefined
+  readonly beamSearch: ResolvedBeamSearch | undefined
+}
+
+/** A request to generate as the engine takes it; a `request` error says why there is none. */
+export function generationRequest({
+  prompt,
+  params,
+  options,
+  info,
+  tokenizer,
+  earlyStopConfig,
+  adapter,
+  beamSearch,
+}: Submission): EngineRequest {
+  const scheduling = resolveScheduling(options)
+  const resolved = resolveParams(params, info)
+  const promptTokenIds = typeof prompt === 'string' ? tokenizer.encode(prompt) : checkIds(prompt, info.vocabSize)
+  const maxModelLen = info.maxModelLen - (adapter?.numVirtualTokens ?? 0)
+  const room = maxModelLen - promptTokenIds.length
+  if (promptTokenIds.length === 0)
+    throw new SlipwayError('request', 'the prompt is empty; give at least one token', { param: 'prompt' })
+  if (room < 1)
+    throw new SlipwayError(
+      'request',
+      `the prompt has ${promptTokenIds.length} tokens, but the model takes ${maxModelLen} in prompt and answer together; shorten it`,
+      {
+        param: 'prompt',
+        code: 'context_length_exceeded',
+        promptTokens: promptTokenIds.length,
+        maxModelLen,
+      },
+    )
+  checkProcessorNames(resolved.logitsProcessorsArgs, info.logitsProcessors)
+  return {
+    requestId: options.requestId ?? randomUUID(),
+    promptTokenIds,
+    params: {
+      ...resolved,
+      badWordsTokenIds: [...resolved.badWordsTokenIds, ...badWordIds(resolved.badWords, tokenizer)],
+      // a beam search goes on to its own end
+      earlyStop: beamSearch ? undefined : (resolved.earlyStop ?? earlyStopConfig),
+      seed: resolved.seed ?? randomInt(2 ** 47),
+      maxTokens: Math.min(resolved.maxTokens ?? room, room),
+    },
+    scheduling,
+    ...(adapter && { lora: adapter.name }),
+    ...(beamSearch && { beamSearch }),
+  }
+}

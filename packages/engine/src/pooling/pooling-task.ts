@@ -1,0 +1,89 @@
+import { SlipwayError } from '@slipway/tensor'
+import type { EngineClient } from '../client.ts'
+import type { StepOutput } from '../engine.ts'
+import type { Usage } from '../outputs.ts'
+import type { EngineRequest } from '../sequence.ts'
+import type { PooledValues } from './row-pool.ts'
+
+/** What a text came to. */
+export interface PoolingOutput extends PooledValues {
+  readonly requestId: string
+  readonly promptTokenIds: readonly number[]
+  readonly usage: Usage
+}
+
+interface Settle {
+  readonly resolve: (output: PoolingOutput) => void
+  readonly reject: (reason: unknown) => void
+}
+
+/** One text on its way through the engine. */
+export class PoolingTask {
+  readonly requestId: string
+  readonly promptTokenIds: readonly number[]
+  readonly #client: EngineClient
+  readonly #result: Promise<PoolingOutput>
+  #settle: Settle | undefined
+  #onEnd: () => void = () => {}
+
+  constructor(client: EngineClient, request: EngineRequest, signal?: AbortSignal) {
+    this.requestId = request.requestId
+    this.promptTokenIds = request.promptTokenIds
+    this.#client = client
+    this.#result = new Promise((resolve, reject) => (this.#settle = { resolve, reject }))
+    // whoever awaits the result sees the rejection; nobody else must be ended by it
+    this.#result.catch(() => {})
+    if (signal?.aborted) {
+      this.abort()
+      return
+    }
+    const abort = (): void => this.abort()
+    signal?.addEventListener('abort', abort, { once: true })
+    this.#onEnd = () => signal?.removeEventListener('abort', abort)
+    client.submit(request, {
+      onStep: (output) => this.#onStep(output),
+      onError: (error) => this.#end((settle) => settle.reject(error)),
+    })
+  }
+
+  #onStep({ pooled, finish, numCachedTokens = 0 }: StepOutput): void {
+    const { requestId, promptTokenIds } = this
+    const usage = { promptTokens: promptTokenIds.length, completionTokens: 0, cachedTokens: numCachedTokens }
+    this.#end(({ resolve, reject }) => {
+      if (pooled) resolve({ requestId, promptTokenIds, ...pooled, usage })
+      else reject(failureOf(finish?.reason ?? 'error'))
+    })
+  }
+
+  /** Settles the result, the first time. */
+  #end(settle: (how: Settle) => void): void {
+    if (!this.#settle) return
+    settle(this.#settle)
+    this.#settle = undefined
+    this.#client.forget(this.requestId)
+    this.#onEnd()
+  }
+
+  /** Ends the request, if it has not ended; its result rejects. Safe to call at any time, any number of times. */
+  abort(): void {
+    if (!this.#settle) return
+    this.#client.abort(this.requestId)
+    this.#end(({ reject }) => reject(failureOf('abort')))
+  }
+
+  /** Rejects with `request` when the request was aborted or took longer than its timeout. */
+  result(): Promise<PoolingOutput> {
+    return this.#result
+  }
+}
+
+function failureOf(reason: string): SlipwayError {
+  if (reason === 'timeout')
+    return new SlipwayError('request', 'the request took longer than its timeout; raise it', {
+      param: 'timeout',
+      status: 408,
+      code: 'timeout',
+    })
+  if (reason === 'abort') return new SlipwayError('request', 'the request was aborted', { code: 'aborted' })
+  return new SlipwayError('internal', 'the engine failed during a request')
+}
