@@ -17,6 +17,9 @@ export interface StepOutput {
   readonly logprobs?: readonly RawLogprobs[]
   /** With a sequence's first token: how many tokens of its prompt the prefix cache had. */
   readonly numCachedTokens?: number
+  /** With it too: milliseconds that it waited, and those from there to the token. */
+  readonly queuedMs?: number
+  readonly prefillMs?: number
   readonly finish?: { readonly reason: FinishReason; readonly stopReason: number | null }
   /** Why it ended with `error`, where that is known of this request alone. */
   readonly error?: WireError
@@ -87,6 +90,7 @@ export class Engine {
     this.#requests.set(request.requestId, sequences)
     const { structuredOutputs: constraint, stopTokenIds: stopIds } = request.params
     for (const sequence of sequences) {
+      sequence.addedAt = this.#clock()
       if (constraint) sequence.matcher = this.#openMatcher({ ...constraint, stopIds })
       this.#scheduler.add(sequence)
     }
@@ -117,6 +121,7 @@ export class Engine {
       else await this.#tier?.fetched()
       return ended
     }
+    for (const { sequence } of chunks) sequence.startedAt ??= started
     const sampled = await this.#runner.run(chunks, (sequences) => this.#awaitMasks(sequences))
     this.#scheduler.advance(withoutUnsampled(chunks, sampled), this.#clock() - started)
     this.#numSteps++
@@ -164,9 +169,13 @@ export class Engine {
       index: sequence.index,
       tokenIds: [token],
       ...(logprobs && { logprobs: [logprobs] }),
-      ...(sequence.numGenerated === 1 && { numCachedTokens: sequence.numCached ?? 0 }),
+      ...(sequence.numGenerated === 1 && this.#firstTokenFacts(sequence)),
       ...(sequence.finish && { finish: sequence.finish }),
     }
+  }
+
+  #firstTokenFacts({ numCached = 0, addedAt, startedAt = addedAt }: Sequence): Partial<StepOutput> {
+    return { numCachedTokens: numCached, queuedMs: startedAt - addedAt, prefillMs: this.#clock() - startedAt }
   }
 
   #end(sequence: Sequence): void {

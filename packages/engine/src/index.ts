@@ -1,6 +1,6 @@
 export { LLM, type ChatOptions, type LLMOptions, type Prompt } from './llm.ts'
 export type { BatchOptions, IndexedEvent, RequestOptions } from './batch.ts'
-export { GenerationStream } from './generation-stream.ts'
+export { GenerationStream, type RequestTiming } from './generation-stream.ts'
 export type {
   ChosenLogprob,
   CompletionOutput,

@@ -1,20 +1,12 @@
 import { randomInt, randomUUID } from 'node:crypto'
-import {
-  ChatTemplate,
-  checkVocabulary,
-  readConfig,
-  readGenerationConfig,
-  Tokenizer,
-  type ChatMessage,
-  type GenerationConfig,
-} from '@slipway/checkpoint'
-import { GrammarChecker } from '@slipway/grammar'
+import type { ChatMessage, ChatTemplate, Tokenizer } from '@slipway/checkpoint'
 import { SlipwayError } from '@slipway/tensor'
-import { EngineClient } from './client.ts'
+import type { EngineClient } from './client.ts'
+import { EngineSupervisor } from './engine-supervisor.ts'
 import type { EngineStats } from './engine.ts'
 import { GenerationStream } from './generation-stream.ts'
 import { runAll, streamAll, type BatchOptions, type IndexedEvent, type RequestOptions } from './batch.ts'
-import { endIds, grammarSetup } from './grammar-setup.ts'
+import { loadFront, type Front } from './load-front.ts'
 import { locateModel, type ModelSource } from './locate-model.ts'
 import { resolveEngineOptions, type EngineOptions, type ResolvedEngineOptions } from './options.ts'
 import type { RequestOutput } from './outputs.ts'
@@ -34,6 +26,11 @@ export interface LLMOptions extends EngineOptions {
   /** File with a Jinja chat template, in place of the model's own. */
   readonly chatTemplate?: string
   readonly onProgress?: (progress: LoadProgress) => void
+  /**
+   * Told when the engine's thread has died and is started again, how often it was by now, and at last when that is given up;
+   * default: a warning of the process.
+   */
+  readonly onEngineCrash?: (reason: SlipwayError, numRestarts: number) => void
 }
 
 export interface ChatOptions extends BatchOptions {
@@ -47,6 +44,10 @@ export interface ChatOptions extends BatchOptions {
 
 type Streaming = { readonly stream: true }
 
+interface Loaded extends Front {
+  readonly info: ModelInfo
+}
+
 /**
  * A model ready to answer. Tokenising and text live in this thread; the engine computes in its own.
  *
@@ -58,18 +59,19 @@ export class LLM {
   readonly ready: Promise<void>
   readonly #options: ResolvedEngineOptions
   #loaded: Loaded | undefined
-  #client: EngineClient | undefined
+  #supervisor: EngineSupervisor | undefined
   #failure: SlipwayError | undefined
   #isClosed = false
   #progress: LoadProgress | undefined
 
-  private constructor(model: string, { revision, cacheDir, offline, chatTemplate, onProgress, ...rest }: LLMOptions) {
+  private constructor(model: string, options: LLMOptions) {
+    const { revision, cacheDir, offline, chatTemplate, onProgress, onEngineCrash, ...rest } = options
     this.#options = resolveEngineOptions(rest)
     const report = (progress: LoadProgress): void => {
       this.#progress = progress
-      onProgress?.(progress)
+      if (!this.#loaded) onProgress?.(progress)
     }
-    this.ready = this.#load(model, { revision, cacheDir, offline, chatTemplate }, report)
+    this.ready = this.#load(model, { revision, cacheDir, offline, chatTemplate }, report, onEngineCrash)
     // a failed load shows in `state`; only those who await `ready` see the rejection
     this.ready.catch((error: unknown) => {
       this.#failure = SlipwayError.is(error) ? error : SlipwayError.fromWire(SlipwayError.toWire(error))
@@ -93,30 +95,46 @@ export class LLM {
     return llm
   }
 
-  async #load(model: string, source: Source, onProgress: (progress: LoadProgress) => void): Promise<void> {
+  async #load(
+    model: string,
+    source: Source,
+    onProgress: (progress: LoadProgress) => void,
+    onCrash: LLMOptions['onEngineCrash'],
+  ): Promise<void> {
     const directory = await locateModel(model, source, onProgress)
     if (this.#isClosed) throw new SlipwayError('internal', 'closed while loading')
-    const client = new EngineClient({ model, directory, options: this.#options }, onProgress)
-    this.#client = client
+    const engine = new EngineSupervisor({ model, directory, options: this.#options }, onProgress, onCrash)
+    this.#supervisor = engine
     try {
       // while the engine loads in its thread
       const front = await loadFront(directory, source.chatTemplate)
-      this.#loaded = { ...front, info: await client.ready }
+      this.#loaded = { ...front, info: await engine.ready }
     } catch (error) {
-      await client.close()
+      await engine.close()
       throw error
     }
   }
 
-  get state(): 'loading' | 'ready' | 'failed' | 'closed' {
+  /** `restarting`: the engine's thread has died, and the next one loads. */
+  get state(): 'loading' | 'ready' | 'restarting' | 'failed' | 'closed' {
     if (this.#isClosed) return 'closed'
-    if (this.#failure ?? this.#client?.failure) return 'failed'
-    return this.#loaded ? 'ready' : 'loading'
+    if (this.failure) return 'failed'
+    if (!this.#loaded) return 'loading'
+    return this.#supervisor!.isRestarting || this.#client!.failure ? 'restarting' : 'ready'
   }
 
   /** Why the state is `failed`. */
   get failure(): SlipwayError | undefined {
-    return this.#failure ?? this.#client?.failure
+    return this.#failure ?? this.#supervisor?.failure
+  }
+
+  /** How often the engine's thread was started again. */
+  get numRestarts(): number {
+    return this.#supervisor?.numRestarts ?? 0
+  }
+
+  get #client(): EngineClient | undefined {
+    return this.#supervisor?.client
   }
 
   /** How far loading has come. */
@@ -156,6 +174,13 @@ export class LLM {
     options: RequestOptions & { readonly requestId?: string } = {},
   ): GenerationStream {
     const { info, tokenizer, defaultParams, grammars } = this.#parts
+    if (this.failure) throw this.failure
+    if (this.state === 'restarting')
+      throw new SlipwayError('overload', 'the engine is being started again; try again in a moment', {
+        status: 503,
+        code: 'engine_restarting',
+        retryAfter: 1,
+      })
     const client = this.#client!
     const given = Object.fromEntries(Object.entries(params).filter(([, value]) => value !== undefined))
     const scheduling = resolveScheduling(options)
@@ -279,37 +304,26 @@ export class LLM {
     return this.#client!.stats()
   }
 
+  /**
+   * Ends the engine's thread where it stands, and starts another: for an engine that hangs. Requests under way end with an
+   * error.
+   */
+  async restartEngine(): Promise<void> {
+    await this.ready
+    await this.#supervisor!.kill()
+  }
+
   /** Ends all requests and the engine's thread. */
   async close(): Promise<void> {
     this.#isClosed = true
     await this.#loaded?.grammars.close()
-    await this.#client?.close()
+    await this.#supervisor?.close()
     await this.ready.catch(() => {})
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
-}
-
-interface Loaded {
-  readonly info: ModelInfo
-  readonly tokenizer: Tokenizer
-  readonly chatTemplate: ChatTemplate
-  readonly defaultParams: SamplingParams
-  readonly grammars: GrammarChecker
-}
-
-/** What this thread needs of the model. */
-async function loadFront(directory: string, templateFile: string | undefined): Promise<Omit<Loaded, 'info'>> {
-  const tokenizer = await Tokenizer.load(directory)
-  const config = await readConfig(directory)
-  checkVocabulary(tokenizer, config)
-  const chatTemplate = await ChatTemplate.load(directory, { templateFile })
-  const generationConfig = await readGenerationConfig(directory)
-  // starts its thread when it is first needed
-  const grammars = new GrammarChecker(grammarSetup(directory, config.vocabSize, endIds(config, generationConfig)))
-  return { tokenizer, chatTemplate, defaultParams: defaultsFrom(generationConfig), grammars }
 }
 
 interface Source extends ModelSource {
@@ -330,13 +344,4 @@ function checkIds(ids: readonly number[], vocabSize: number): readonly number[] 
   const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize)
   if (bad === undefined) return ids
   throw new SlipwayError('request', `token id ${bad} is outside the vocabulary of ${vocabSize}`, { param: 'prompt' })
-}
-
-function defaultsFrom(config: GenerationConfig): SamplingParams {
-  // `do_sample: false` is how a checkpoint says greedy
-  const temperature = config.doSample === false ? 0 : config.temperature
-  const { topK, topP, minP, repetitionPenalty } = config
-  return Object.fromEntries(
-    Object.entries({ temperature, topK, topP, minP, repetitionPenalty }).filter(([, value]) => value !== undefined),
-  )
 }
