@@ -4,13 +4,23 @@ import { Hono, type Context } from 'hono'
 import { cors } from 'hono/cors'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { answerTo, createContext, type ServerContext } from './context.ts'
-import { getHealth, getRoot, getVersion, whenReady } from './health.ts'
+import { getConfig, getHealth, getLoad, getMetrics, getReady, getRoot, getVersion, whenReady } from './health.ts'
+import { withAccess } from './http/access.ts'
 import { refusal } from './http/errors.ts'
-import { withRequestId, type ServerEnv } from './http/request-id.ts'
+import { withHosts } from './http/hosts.ts'
+import type { ServerEnv } from './http/request-id.ts'
+import { withScope } from './observe/with-scope.ts'
 import { postChatCompletions } from './openai/chat.ts'
 import { postCompletions } from './openai/completions.ts'
 import { getModel, getModels } from './openai/models.ts'
 import type { ServerOptions } from './options.ts'
+
+/** What a page from elsewhere may read of an answer's head. */
+const exposeHeaders = [
+  'x-request-id',
+  'retry-after',
+  ...['limit', 'remaining', 'reset'].flatMap((what) => [`x-ratelimit-${what}-requests`, `x-ratelimit-${what}-tokens`]),
+]
 
 type Handler = (c: Context<ServerEnv>, context: ServerContext) => Response | Promise<Response>
 
@@ -32,13 +42,17 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
     return answer(new SlipwayError('not-found', message, { code: 'unknown_url' }), c)
   })
 
-  app.use(withRequestId)
+  app.use(withScope(context))
+  app.use(withHosts(context.options))
   const { corsOrigins } = context.options
-  if (corsOrigins)
-    app.use(cors({ origin: corsOrigins.includes('*') ? '*' : corsOrigins, exposeHeaders: ['x-request-id'] }))
+  if (corsOrigins) app.use(cors({ origin: corsOrigins.includes('*') ? '*' : corsOrigins, exposeHeaders }))
+  app.use(withAccess(context.access))
 
   const route = (method: 'GET' | 'POST', path: string, handler: Handler): void => {
-    app.on(method, path, (c) => handler(c, context))
+    app.on(method, path, (c) => {
+      c.get('scope').route = path
+      return handler(c, context)
+    })
     const allow = method === 'GET' ? 'GET, HEAD' : method
     app.all(path, (c) => {
       throw refusal(`${c.req.path} takes ${allow}, not ${c.req.method}`, {
@@ -50,7 +64,11 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
   }
   route('GET', '/', getRoot)
   route('GET', '/health', getHealth)
+  route('GET', '/ready', getReady)
   route('GET', '/version', getVersion)
+  route('GET', '/load', getLoad)
+  route('GET', '/metrics', getMetrics)
+  route('GET', '/config', getConfig)
   app.use('/v1/*', whenReady(context))
   route('GET', '/v1/models', getModels)
   // a name on the hub has a slash in it

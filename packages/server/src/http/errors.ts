@@ -60,6 +60,7 @@ export function toApiError(error: unknown, requestId: string): ApiError {
     headers: {
       ...(retryAfter !== undefined && { 'retry-after': String(retryAfter) }),
       ...(allow !== undefined && { allow }),
+      ...(status === 401 && { 'www-authenticate': 'Bearer' }),
       // clients of OpenAI's would do the same work once more, unasked
       ...(status === 408 && { 'x-should-retry': 'false' }),
       // the rest of a body that was refused is not worth reading

@@ -90,6 +90,7 @@ export async function postChatCompletions(c: Context<ServerEnv>, context: Server
     },
     scheduling: schedulingOptions(request),
     signal: c.req.raw.signal,
+    scope: c.get('scope'),
   })
   const answers = Array.from({ length: request.n ?? 1 }, () => new ChatAnswer(answerOptions))
   if (request.stream)

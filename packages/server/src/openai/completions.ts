@@ -50,6 +50,7 @@ export async function postCompletions(c: Context<ServerEnv>, context: ServerCont
     names: { prompt: 'prompt', maxTokens: 'max_tokens' },
     scheduling: schedulingOptions(request),
     signal: c.req.raw.signal,
+    scope: c.get('scope'),
   })
   const choices = new CompletionChoices(llm.tokenizer, request)
   if (request.stream)

@@ -10,6 +10,7 @@ import type {
 } from '@slipway/engine'
 import { SlipwayError } from '@slipway/tensor'
 import type { ServerContext } from '../context.ts'
+import type { RequestScope } from '../observe/request-scope.ts'
 import { refusal, unavailable } from '../http/errors.ts'
 import { inApiTerms } from './fields.ts'
 
@@ -24,6 +25,8 @@ export interface Submission {
   readonly names: { readonly prompt: string; readonly maxTokens: string }
   /** Aborted when the client goes. */
   readonly signal: AbortSignal
+  /** The HTTP request that this belongs to. */
+  readonly scope: RequestScope
 }
 
 /** An event with the place of its prompt in the request. */
@@ -33,17 +36,21 @@ export type PromptEvent = GenerationEvent & { readonly prompt: number }
 export class Generations {
   readonly #streams: readonly GenerationStream[]
   readonly #open: ServerContext['open']
+  readonly #scope: RequestScope
+  readonly #letGo: () => void
 
-  private constructor(streams: readonly GenerationStream[], open: ServerContext['open']) {
+  private constructor(streams: readonly GenerationStream[], open: ServerContext['open'], scope: RequestScope) {
     this.#streams = streams
     this.#open = open
+    this.#scope = scope
+    this.#letGo = scope.hold()
     open.add(this)
   }
 
   /** Hands all prompts to the engine, or none: a fault of one ends the others. */
   static submit(
     { llm, open }: ServerContext,
-    { id, prompts, params, scheduling, askedMaxTokens, names, signal }: Submission,
+    { id, prompts, params, scheduling, askedMaxTokens, names, signal, scope }: Submission,
   ): Generations {
     const streams: GenerationStream[] = []
     try {
@@ -57,7 +64,7 @@ export class Generations {
       for (const stream of streams) stream.abort()
       throw withApiNames(error, names)
     }
-    return new Generations(streams, open)
+    return new Generations(streams, open, scope)
   }
 
   get usage(): Usage {
@@ -77,7 +84,9 @@ export class Generations {
   /** Nobody reads any more. Safe to call at any time, any number of times. */
   release(): void {
     this.abort()
-    this.#open.delete(this)
+    if (!this.#open.delete(this)) return
+    for (const stream of this.#streams) this.#scope.add(stream)
+    this.#letGo()
   }
 
   async results(): Promise<RequestOutput[]> {

@@ -1,54 +1,54 @@
 import { basename } from 'node:path'
 import { LLM } from '@slipway/engine'
-import { ParserRegistry } from '@slipway/parsers'
-import { serve } from '@slipway/server'
-import { Command, InvalidArgumentError, Option } from 'commander'
-import { addEngineFlags, engineOptions } from '../flags.ts'
+import { createLog, serve, type RunningServer } from '@slipway/server'
+import { SlipwayError } from '@slipway/tensor'
+import { Command } from 'commander'
+import { addConfigFlags } from '../config/flags.ts'
+import { resolveConfig } from '../config/resolve.ts'
+import { checkServeConfig, serveConfigSchema, splitServeConfig } from '../config/schema.ts'
+import { toLLMOptions } from '../flags.ts'
 import { loadReporter, modelPath } from '../loading.ts'
-
-interface Flags {
-  readonly host: string
-  readonly port: number
-  readonly servedModelName?: string[]
-  readonly toolCallParser: string
-  readonly reasoningParser: string
-}
+import { stopOnSignals } from '../stop-signals.ts'
 
 const builtInName = 'slipway-mini'
-const parsers = ParserRegistry.builtIn()
 
 /** Starts the OpenAI-compatible server. */
 export function serveCommand(): Command {
-  const command = new Command('serve')
-    .description('start an OpenAI-compatible server')
-    .argument('[model]')
-    .option('--host <address>', 'address to listen on', '127.0.0.1')
-    .addOption(new Option('--port <n>', 'port to listen on; 0 takes a free one').default(8000).argParser(toPort))
-    .option('--served-model-name <name...>', 'names under which clients ask for the model')
-    .option('--tool-call-parser <name>', `form of tool calls: auto, none, ${parsers.toolNames.join(', ')}`, 'auto')
-    .option('--reasoning-parser <name>', `form of reasoning: auto, none, ${parsers.reasoningNames.join(', ')}`, 'auto')
-  return addEngineFlags(command).action(async (model: string | undefined, flags: Flags) => {
-    const names = flags.servedModelName ?? [model === undefined ? builtInName : servedName(model)]
-    const { host, port, toolCallParser, reasoningParser } = flags
+  const command = new Command('serve').description('start an OpenAI-compatible server').argument('[model]')
+  return addConfigFlags(command, serveConfigSchema).action(async (argument: string | undefined, flags: object) => {
+    const { config, given, effective, warnings } = resolveConfig(serveConfigSchema, { ...flags })
+    if (argument !== undefined && given.model !== undefined && given.model !== argument)
+      throw new SlipwayError('request', `the model is given twice: ${argument} and ${given.model}; leave one away`)
+    const { model = argument, server: settings, engine } = splitServeConfig(config, given)
     // before a model is loaded for nothing
-    if (!['auto', 'none'].includes(toolCallParser)) parsers.tools(toolCallParser)
-    if (!['auto', 'none'].includes(reasoningParser)) parsers.reasoning(reasoningParser)
+    checkServeConfig(settings)
+    const logger = createLog(settings)
+    for (const warning of warnings) logger.warn(warning)
+    logger.info({ config: effective }, 'effective configuration')
+    const names = settings.servedModelNames ?? [model === undefined ? builtInName : servedName(model)]
     const { report, done } = loadReporter()
-    const llm = LLM.start(modelPath(model), { ...engineOptions({ ...flags }), onProgress: report })
-    const server = await serve(llm, { host, port, servedModelNames: names, toolCallParser, reasoningParser })
-    let closing: Promise<void> | undefined
-    const stop = (): void => {
-      // a second Ctrl-C does not wait for open requests
-      if (closing) process.exit(130)
-      closing = server.close().then(() => llm.close())
-      closing.catch((error: unknown) => console.error(error))
+    const llm = LLM.start(modelPath(model), {
+      ...toLLMOptions(engine),
+      onProgress: report,
+      onEngineCrash: (reason, numRestarts) =>
+        logger.error({ reason: reason.message, numRestarts }, 'the engine stopped'),
+    })
+    let server: RunningServer
+    try {
+      server = await serve(llm, { ...settings, servedModelNames: names, logger, effectiveConfig: effective })
+    } catch (error) {
+      await llm.close()
+      throw error
     }
-    process.on('SIGINT', stop).on('SIGTERM', stop)
+    const stopping = stopOnSignals(async () => {
+      const isClean = await server.close()
+      await llm.close()
+      return isClean
+    }, logger)
     try {
       await llm.ready
     } catch (error) {
-      await closing
-      if (closing) return
+      if (await stopping()) return
       await server.close()
       await llm.close()
       throw error
@@ -71,10 +71,4 @@ function servedName(model: string): string {
 function curlLine(url: string, model: string): string {
   const body = JSON.stringify({ model, messages: [{ role: 'user', content: 'Hello! Who are you?' }] })
   return `curl ${url}/v1/chat/completions -H 'content-type: application/json' -d '${body}'`
-}
-
-function toPort(text: string): number {
-  const port = Number(text)
-  if (!Number.isInteger(port) || port < 0 || port > 65535) throw new InvalidArgumentError('It must be 0 to 65535.')
-  return port
 }
