@@ -42,13 +42,15 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
     return answer(new SlipwayError('not-found', message, { code: 'unknown_url' }), c)
   })
 
-  app.use(withScope(context))
+  const routes = new Set<string>()
+  app.use(withScope(context, routes))
   app.use(withHosts(context.options))
   const { corsOrigins } = context.options
   if (corsOrigins) app.use(cors({ origin: corsOrigins.includes('*') ? '*' : corsOrigins, exposeHeaders }))
   app.use(withAccess(context.access))
 
   const route = (method: 'GET' | 'POST', path: string, handler: Handler): void => {
+    routes.add(path)
     app.on(method, path, (c) => {
       c.get('scope').route = path
       return handler(c, context)

@@ -54,9 +54,9 @@ export class Access {
 const openPaths = new Set(['/', '/health', '/ready', '/version'])
 
 /** Refuses requests without a key or beyond its limits. Everything that is not in `openPaths` is behind it. */
-export function withAccess(access: Access, isOpenPath: (path: string) => boolean = () => false) {
+export function withAccess(access: Access) {
   return createMiddleware<ServerEnv>(async (c, next) => {
-    if (access.isOpen || openPaths.has(c.req.path) || isOpenPath(c.req.path)) return next()
+    if (access.isOpen || openPaths.has(c.req.path)) return next()
     const account = access.identify(c.req.raw.headers)!
     const scope = c.get('scope')
     scope.account = account
