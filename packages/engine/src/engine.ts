@@ -41,6 +41,8 @@ export interface EngineStats {
   readonly numFetchedBlocks: number
   readonly numSteps: number
   readonly residentBytes: number
+  /** Of the objects in the engine's thread. */
+  readonly heapBytes: number
 }
 
 /** Longest time that logits wait for the masks of their rows; a sequence whose mask is later misses steps. */
@@ -232,6 +234,7 @@ export class Engine {
       numFetchedBlocks: this.#tier?.numFetched ?? 0,
       numSteps: this.#numSteps,
       residentBytes: process.memoryUsage.rss(),
+      heapBytes: process.memoryUsage().heapUsed,
     }
   }
 

@@ -33,6 +33,9 @@ export function engineMetrics(families: Families, llm: LLM): () => Promise<void>
   const restarts = families.total({ plain: 'slipway_engine_restarts_total' }, 'Times the engine was started again')
   const up = families.gauge({ plain: 'slipway_engine_up' }, '1 while the engine takes requests')
   const resident = families.gauge({ plain: 'process_resident_memory_bytes' }, 'Resident memory of the process')
+  const heap = families.gauge({ plain: 'nodejs_heap_size_used_bytes' }, 'Objects of the thread that serves')
+  const external = families.gauge({ plain: 'nodejs_external_memory_bytes' }, 'Memory that its objects hold elsewhere')
+  const engineHeap = families.gauge({ plain: 'slipway_engine_heap_bytes' }, "Objects of the engine's thread")
   const cpu = families.total({ plain: 'process_cpu_seconds_total' }, 'CPU time of the process')
   const started = families.gauge({ plain: 'process_start_time_seconds' }, 'Start of the process in Unix time')
   const config = families.gauge(
@@ -51,12 +54,16 @@ export function engineMetrics(families: Families, llm: LLM): () => Promise<void>
     hits(stats.numCachedTokens)
     preemptions(stats.numPreemptions)
     steps(stats.numSteps)
+    engineHeap(stats.heapBytes)
   }
 
   return async () => {
     const { user, system } = process.cpuUsage()
     cpu((user + system) / 1e6)
-    resident(process.memoryUsage.rss())
+    const memory = process.memoryUsage()
+    resident(memory.rss)
+    heap(memory.heapUsed)
+    external(memory.external)
     started(performance.timeOrigin / 1000)
     restarts(llm.numRestarts)
     up(llm.state === 'ready' ? 1 : 0)

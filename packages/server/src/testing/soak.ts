@@ -11,7 +11,7 @@ export interface SoakOptions {
   /** The server's `maxBodyBytes`. */
   readonly maxBodyBytes: number
   readonly agent: Agent
-  /** Told after every twentieth part. */
+  /** Told after every hundredth part. */
   readonly onPart?: (numDone: number) => Promise<void>
 }
 
@@ -67,7 +67,7 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
   const client = async (): Promise<void> => {
     while (next < numRequests) {
       await one(next++)
-      if (++numDone % Math.max(1, Math.floor(numRequests / 20)) === 0) await options.onPart?.(numDone)
+      if (++numDone % Math.max(1, Math.floor(numRequests / 100)) === 0) await options.onPart?.(numDone)
     }
   }
   await Promise.all(Array.from({ length: concurrency }, client))
