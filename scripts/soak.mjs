@@ -9,18 +9,19 @@ import { root } from './run.mjs'
 const numRequests = Number(process.argv[2] ?? 20_000)
 const concurrency = Number(process.argv[3] ?? 16)
 const maxBodyBytes = 20_000
-/**
- * Bytes of objects that a request may leave behind in the two threads. What is resident goes up in steps as the allocator
- * takes pages from the system, so it is shown, and bounded more loosely.
- */
+/** Bytes that a request may leave behind: as objects of the two threads, and of the process. */
 const mostObjects = 256
-const mostResident = 4096
+const mostResident = 1024
+/** MiB of old objects: with plenty of room the collector waits, and resident memory tells of its patience only. */
+const heapLimit = 64
 /** Short runs tell nothing of memory. */
 const fewRequests = 5000
 
 const flags = ['--port', '0', '--max-model-len', '512', '--max-body-bytes', String(maxBodyBytes), '--log-level', 'warn']
 const bin = join(root, 'packages/slipway/bin.mjs')
-const child = spawn(process.execPath, [bin, 'serve', ...flags], { stdio: ['ignore', 'pipe', 'inherit'] })
+const child = spawn(process.execPath, [`--max-old-space-size=${heapLimit}`, bin, 'serve', ...flags], {
+  stdio: ['ignore', 'pipe', 'inherit'],
+})
 const url = await new Promise((resolve, reject) => {
   let text = ''
   child.stdout.on('data', (data) => {
