@@ -19,16 +19,18 @@ export class EngineClient {
   /** Requests under way by user. */
   readonly #numByUser = new Map<string, number>()
   readonly #calls = new Map<number, (answer: ControlReport) => void>()
-  readonly #exited: Promise<void>
+  /** Resolves when the thread is gone, and every request has been told. */
+  readonly exited: Promise<void>
   #failure: SlipwayError | undefined
   #isLoaded = false
+  #isClosing = false
+  #hasWorked = false
   #numCalls = 0
   #lastEnd = 0
   #millisecondsPerRequest = 0
 
   constructor(setup: WorkerSetup, onProgress: (progress: LoadProgress) => void) {
     this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: setup, name: 'slipway-engine' })
-    this.#exited = new Promise((resolve) => this.#worker.once('exit', () => resolve()))
     this.ready = new Promise((resolve, reject) => {
       const fail = (error: SlipwayError): void => {
         reject(error)
@@ -39,12 +41,17 @@ export class EngineClient {
           this.#isLoaded = true
           resolve(report.info)
         } else if (report.type === 'progress') onProgress(report.progress)
-        else if (report.type === 'failed') fail(SlipwayError.fromWire(report.error))
-        else this.#receive(report)
+        else if (report.type === 'failed') {
+          fail(SlipwayError.fromWire(report.error))
+          // a thread that has lost its bearings is of no more use
+          if (this.#isLoaded) void this.#worker.terminate()
+        } else this.#receive(report)
       })
       this.#worker.on('error', (error) => fail(new SlipwayError('internal', `the engine stopped: ${String(error)}`)))
       this.#worker.on('exit', () => fail(new SlipwayError('internal', 'the engine is closed')))
     })
+    // after the listener that tells the requests
+    this.exited = new Promise((resolve) => this.#worker.once('exit', () => resolve()))
     // whoever needs it awaits `ready`; nobody else must be killed by its rejection
     this.ready.catch(() => {})
   }
@@ -52,6 +59,11 @@ export class EngineClient {
   /** Why the engine can bring no more, once it cannot. */
   get failure(): SlipwayError | undefined {
     return this.#failure
+  }
+
+  /** Whether it has brought anything for a request. */
+  get hasWorked(): boolean {
+    return this.#hasWorked
   }
 
   /** Requests under way. */
@@ -124,9 +136,16 @@ export class EngineClient {
 
   /** Stops the worker and waits until it is gone. A load under way is cut off. */
   async close(): Promise<void> {
+    this.#isClosing = true
     if (this.#isLoaded) this.#send({ type: 'close' })
     else await this.#worker.terminate()
-    await this.#exited
+    await this.exited
+  }
+
+  /** Ends the thread where it stands, as a crash would. */
+  async kill(): Promise<void> {
+    await this.#worker.terminate()
+    await this.exited
   }
 
   #send(command: Command): void {
@@ -139,6 +158,7 @@ export class EngineClient {
       this.#calls.delete(report.id)
       return
     }
+    this.#hasWorked = true
     const error = report.error && SlipwayError.fromWire(report.error)
     for (const output of report.outputs) {
       const sink = this.#sinks.get(output.requestId)
@@ -150,11 +170,22 @@ export class EngineClient {
 
   #fail(error: SlipwayError): void {
     this.#failure ??= error
-    for (const sink of this.#sinks.values()) sink.onError(this.#failure)
+    const sinks = [...this.#sinks.values()]
     this.#sinks.clear()
     this.#numByUser.clear()
+    for (const sink of sinks) sink.onError(this.#isClosing ? this.#failure : lost(this.#failure))
     const wire = this.#failure.toWire()
     for (const [id, resolve] of this.#calls) resolve({ type: 'control', id, error: wire })
     this.#calls.clear()
   }
+}
+
+/** What a request is told whose engine has died: nothing is wrong with it, and it may be sent again. */
+function lost({ kind, message }: SlipwayError): SlipwayError {
+  if (kind !== 'internal') return new SlipwayError(kind, message)
+  return new SlipwayError('internal', `the engine stopped during the request: ${message}`, {
+    status: 503,
+    code: 'engine_restarting',
+    retryAfter: 1,
+  })
 }

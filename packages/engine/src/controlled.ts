@@ -135,6 +135,17 @@ export abstract class Controlled {
     this.#loras = await client.call('loadLora', name, resolve(path))
   }
 
+  /** Brings an engine that was started again to where the last one was; one that slept is awake. */
+  protected async restore(client: EngineClient): Promise<void> {
+    const { isPaused } = this.#state
+    this.#state = await client.call('state')
+    const adapters = this.#loras
+    this.#loras = []
+    // one whose files have gone is no more, as after an unload
+    for (const { name, path } of adapters) await this.loadLoraInto(client, name, path).catch(() => {})
+    if (isPaused) this.#state = await client.call('pause', 'keep')
+  }
+
   /** Takes an adapter away; requests under way that name it go on to their end. */
   async unloadLora(name: string): Promise<void> {
     this.#loras = await (await this.client()).call('unloadLora', name)

@@ -26,6 +26,9 @@ export interface StepOutput {
   readonly pooled?: PooledValues
   /** With a sequence's first token: how many tokens of its prompt the prefix cache had. */
   readonly numCachedTokens?: number
+  /** With it too: milliseconds that it waited, and those from there to the token. */
+  readonly queuedMs?: number
+  readonly prefillMs?: number
   /** Of a beam, which comes whole: log-probability / length ** lengthPenalty. */
   readonly score?: number
   readonly finish?: { readonly reason: FinishReason; readonly stopReason: string | number | null }
@@ -57,6 +60,8 @@ export interface EngineStats {
   readonly numFirstTokens: number
   readonly sumTimeToFirstToken: number
   readonly residentBytes: number
+  /** Of the objects in the engine's thread. */
+  readonly heapBytes: number
 }
 
 /** Longest time that logits wait for the masks of their rows; a sequence whose mask is later misses steps. */
@@ -151,7 +156,7 @@ export class Engine {
     const textIds = isMarked ? keepSpecialTokens : []
     const now = this.#clock()
     for (const sequence of sequences) {
-      sequence.submittedAt = now
+      sequence.addedAt = now
       if (!group) this.#openProcessors(sequence)
       if (constraint) sequence.matcher = this.#openMatcher({ ...constraint, stopIds, textIds })
       if (request.lora !== undefined && this.#adapters) this.#adapters.enter(sequence)
@@ -237,6 +242,7 @@ export class Engine {
       else await (this.#adapters?.arrival ?? this.#tier?.fetched())
       return ended
     }
+    for (const { sequence } of chunks) sequence.startedAt ??= started
     const sampled = await this.#runner.run(chunks, (sequences) => this.#awaitMasks(sequences))
     this.#scheduler.advance(withoutUnsampled(chunks, sampled), this.#clock() - started)
     this.#numSteps++
@@ -364,7 +370,7 @@ export class Engine {
     this.#numGeneratedTokens++
     if (sequence.numGenerated === 1) {
       this.#numFirstTokens++
-      this.#sumTimeToFirstToken += this.#clock() - sequence.submittedAt
+      this.#sumTimeToFirstToken += this.#clock() - sequence.addedAt
     }
     if (sequence.finish) this.#end(sequence)
     else if (sequence.matcher) this.#matchers!.accept(sequence.matcher, token)
@@ -373,10 +379,7 @@ export class Engine {
       index: sequence.index,
       tokenIds: [token],
       ...(logprobs && { logprobs: [logprobs] }),
-      ...(sequence.numGenerated === 1 && {
-        numCachedTokens: sequence.numCached ?? 0,
-        ...(sequence.numPromptLogprobs !== undefined && { promptLogprobs: sequence.promptLogprobs }),
-      }),
+      ...(sequence.numGenerated === 1 && this.#firstTokenFacts(sequence)),
       ...(sequence.finish && { finish: sequence.finish }),
     }
     return [output]
@@ -388,6 +391,21 @@ export class Engine {
     this.#end(sequence)
     const { requestId } = request
     return { requestId, index, tokenIds: [], pooled, numCachedTokens: numCached, finish: sequence.finish }
+  }
+
+  #firstTokenFacts({
+    numCached = 0,
+    addedAt,
+    startedAt = addedAt,
+    numPromptLogprobs,
+    promptLogprobs,
+  }: Sequence): Partial<StepOutput> {
+    return {
+      numCachedTokens: numCached,
+      queuedMs: startedAt - addedAt,
+      prefillMs: this.#clock() - startedAt,
+      ...(numPromptLogprobs !== undefined && { promptLogprobs }),
+    }
   }
 
   #end(sequence: Sequence): void {
@@ -459,6 +477,7 @@ export class Engine {
       numFirstTokens: this.#numFirstTokens,
       sumTimeToFirstToken: this.#sumTimeToFirstToken,
       residentBytes: process.memoryUsage.rss(),
+      heapBytes: process.memoryUsage().heapUsed,
     }
   }
 

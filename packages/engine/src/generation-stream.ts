@@ -7,6 +7,19 @@ import type { ChosenLogprob, FinishReason, GenerationEvent, PromptLogprobs, Requ
 import type { RawLogprobs } from './runner.ts'
 import type { EngineRequest } from './sequence.ts'
 
+/** When things happened to a request: milliseconds of performance.now(), undefined for what has not happened. */
+export interface RequestTiming {
+  readonly submittedAt: number
+  firstTokenAt: number | undefined
+  lastTokenAt: number | undefined
+  endedAt: number | undefined
+  /** Milliseconds in the engine's queue, and from there to the first token. */
+  queuedMs: number | undefined
+  prefillMs: number | undefined
+  /** Milliseconds between one token and the next, of all completions. */
+  readonly gaps: number[]
+}
+
 /**
  * The answer to one request as it comes. Read it once: by `for await`, or by `result()`. Leaving the loop early, or
  * `abort()`, ends the request and gives its memory back within a step; every completion then ends with `abort`.
@@ -14,10 +27,21 @@ import type { EngineRequest } from './sequence.ts'
 export class GenerationStream implements AsyncIterable<GenerationEvent> {
   readonly requestId: string
   readonly promptTokenIds: readonly number[]
+  readonly timing: RequestTiming = {
+    submittedAt: performance.now(),
+    firstTokenAt: undefined,
+    lastTokenAt: undefined,
+    endedAt: undefined,
+    queuedMs: undefined,
+    prefillMs: undefined,
+    gaps: [],
+  }
   readonly #client: EngineClient
   readonly #tokenizer: Tokenizer
   readonly #params: EngineRequest['params']
   readonly #processors: readonly OutputProcessor[]
+  readonly #lastTokenAt: (number | undefined)[] = []
+  readonly #finishReasons: (FinishReason | undefined)[]
   readonly #queue: GenerationEvent[] = []
   #wake: (() => void) | undefined
   #error: SlipwayError | undefined
@@ -43,6 +67,7 @@ export class GenerationStream implements AsyncIterable<GenerationEvent> {
       { length: params.bestOf ?? params.n },
       (_, i) => new OutputProcessor(tokenizer, params, i),
     )
+    this.#finishReasons = this.#processors.map(() => undefined)
     const abort = (): void => this.abort()
     if (signal?.aborted) {
       this.abort()
@@ -73,6 +98,12 @@ export class GenerationStream implements AsyncIterable<GenerationEvent> {
     return { promptTokens: this.promptTokenIds.length, completionTokens, cachedTokens: this.#cachedTokens }
   }
 
+  /** How the completions have ended; those that have not are left out, unless an error took them all. */
+  get finishReasons(): FinishReason[] {
+    const reasons = this.#finishReasons.map((reason) => reason ?? (this.#error && 'error'))
+    return reasons.filter((reason) => reason !== undefined)
+  }
+
   /** Ends what is not yet finished. Safe to call at any time, any number of times. */
   abort(): void {
     if (this.#isDone) return
@@ -88,7 +119,9 @@ export class GenerationStream implements AsyncIterable<GenerationEvent> {
     // the prompt counts once, whatever its other completions found
     if (output.index === 0) this.#cachedTokens = output.numCachedTokens ?? this.#cachedTokens
     if (output.promptLogprobs) this.#queue.push({ type: 'prompt', logprobs: this.#named(output.promptLogprobs) })
+    this.#observe(output)
     const { events, stopped } = processor.push(output)
+    for (const event of events) if (event.type === 'finish') this.#finishReasons[event.index] = event.finishReason
     this.#queue.push(...events)
     if (stopped) this.#client.abort(this.requestId, output.index)
     if (this.#processors.every(({ isFinished }) => isFinished)) {
@@ -101,8 +134,23 @@ export class GenerationStream implements AsyncIterable<GenerationEvent> {
     return [null, ...raw.map((entry, i) => nameLogprobs(this.#tokenizer, this.promptTokenIds[i + 1]!, entry))]
   }
 
+  #observe({ index, tokenIds, queuedMs, prefillMs }: StepOutput): void {
+    if (tokenIds.length === 0) return
+    const now = performance.now()
+    const { timing } = this
+    const last = this.#lastTokenAt[index]
+    if (last !== undefined) timing.gaps.push(now - last)
+    this.#lastTokenAt[index] = now
+    timing.lastTokenAt = now
+    if (timing.firstTokenAt !== undefined) return
+    timing.firstTokenAt = now
+    timing.queuedMs = queuedMs
+    timing.prefillMs = prefillMs
+  }
+
   #end(): void {
     this.#isDone = true
+    this.timing.endedAt = performance.now()
     this.#client.forget(this.requestId)
     this.#onEnd()
     this.#wake?.()

@@ -5,7 +5,7 @@ export { requireGenerating } from './pooling/pooling-request.ts'
 export { PoolingTask, type PoolingOutput } from './pooling/pooling-task.ts'
 export type { Prompt } from './prompt.ts'
 export type { BatchOptions, IndexedEvent, RequestOptions } from './batch.ts'
-export { GenerationStream } from './generation-stream.ts'
+export { GenerationStream, type RequestTiming } from './generation-stream.ts'
 export type {
   ChosenLogprob,
   CompletionOutput,

@@ -1,23 +1,15 @@
-import {
-  ChatTemplate,
-  checkVocabulary,
-  readConfig,
-  readGenerationConfig,
-  Tokenizer,
-  type ChatMessage,
-} from '@slipway/checkpoint'
-import { GrammarChecker } from '@slipway/grammar'
+import type { ChatMessage, ChatTemplate, Tokenizer } from '@slipway/checkpoint'
 import { SlipwayError } from '@slipway/tensor'
 import { toChatOutput, type ChatOutput } from './chat/chat-output.ts'
 import { createOutputFormats, type OutputFormats, type ParserNames } from './chat/output-formats.ts'
 import { planChat, type ChatParams, type ChatPlan } from './chat/plan-chat.ts'
 import { resolveBeamSearch, type BeamSearchParams, type ResolvedBeamSearch } from './beam-search-params.ts'
-import { EngineClient } from './client.ts'
-import { defaultsFrom } from './default-params.ts'
+import type { EngineClient } from './client.ts'
+import { EngineSupervisor } from './engine-supervisor.ts'
 import { generationRequest } from './generation-request.ts'
 import { GenerationStream } from './generation-stream.ts'
 import { runAll, streamAll, type BatchOptions, type IndexedEvent, type RequestOptions } from './batch.ts'
-import { endIds, grammarSetup } from './grammar-setup.ts'
+import { loadFront, type Front } from './load-front.ts'
 import { locateModel, type ModelSource } from './locate-model.ts'
 import { resolveEngineOptions, type EngineOptions, type ResolvedEngineOptions } from './options.ts'
 import type { RequestOutput } from './outputs.ts'
@@ -40,11 +32,20 @@ export interface LLMOptions extends EngineOptions {
   /** LoRA adapters to begin with: folders by name. Makes room for adapters as `enableLora` does. */
   readonly loraModules?: Readonly<Record<string, string>>
   readonly onProgress?: (progress: LoadProgress) => void
+  /**
+   * Told when the engine's thread has died and is started again, how often it was by now, and at last when that is given up;
+   * default: a warning of the process.
+   */
+  readonly onEngineCrash?: (reason: SlipwayError, numRestarts: number) => void
 }
 
 export interface ChatOptions extends BatchOptions, ChatParams, ParserNames {}
 
 type Streaming = { readonly stream: true }
+
+interface Loaded extends Front {
+  readonly info: ModelInfo
+}
 
 /**
  * A model ready to answer. Tokenising and text live in this thread; the engine computes in its own.
@@ -57,7 +58,7 @@ export class LLM extends PoolingApi {
   readonly ready: Promise<void>
   readonly #options: ResolvedEngineOptions
   #loaded: Loaded | undefined
-  #client: EngineClient | undefined
+  #supervisor: EngineSupervisor | undefined
   #failure: SlipwayError | undefined
   #isClosed = false
   #progress: LoadProgress | undefined
@@ -66,14 +67,15 @@ export class LLM extends PoolingApi {
 
   private constructor(model: string, options: LLMOptions) {
     super()
-    const { revision, cacheDir, offline, chatTemplate, loraModules = {}, onProgress, ...rest } = options
+    const { revision, cacheDir, offline, chatTemplate, loraModules = {}, onProgress, onEngineCrash, ...rest } = options
     const withLora = Object.keys(loraModules).length > 0 ? { enableLora: true } : {}
     this.#options = resolveEngineOptions({ ...rest, ...withLora })
     const report = (progress: LoadProgress): void => {
       this.#progress = progress
-      onProgress?.(progress)
+      if (!this.#loaded) onProgress?.(progress)
     }
-    this.ready = this.#load(model, { revision, cacheDir, offline, chatTemplate }, loraModules, report)
+    const source = { revision, cacheDir, offline, chatTemplate }
+    this.ready = this.#load(model, source, loraModules, report, onEngineCrash)
     // a failed load shows in `state`; only those who await `ready` see the rejection
     this.ready.catch((error: unknown) => {
       this.#failure = SlipwayError.is(error) ? error : SlipwayError.fromWire(SlipwayError.toWire(error))
@@ -102,32 +104,45 @@ export class LLM extends PoolingApi {
     source: Source,
     adapters: Readonly<Record<string, string>>,
     onProgress: (progress: LoadProgress) => void,
+    onCrash: LLMOptions['onEngineCrash'],
   ): Promise<void> {
     const directory = await locateModel(model, source, onProgress)
     if (this.#isClosed) throw new SlipwayError('internal', 'closed while loading')
-    const client = new EngineClient({ model, directory, options: this.#options }, onProgress)
-    this.#client = client
+    const setup = { model, directory, options: this.#options }
+    const engine = new EngineSupervisor(setup, onProgress, onCrash, (client) => this.restore(client))
+    this.#supervisor = engine
     try {
       // while the engine loads in its thread
       const front = await loadFront(directory, source.chatTemplate)
-      const info = await client.ready
-      for (const [name, path] of Object.entries(adapters)) await this.loadLoraInto(client, name, path)
+      const info = await engine.ready
+      for (const [name, path] of Object.entries(adapters)) await this.loadLoraInto(engine.client, name, path)
       this.#loaded = { ...front, info }
     } catch (error) {
-      await client.close()
+      await engine.close()
       throw error
     }
   }
 
-  get state(): 'loading' | 'ready' | 'failed' | 'closed' {
+  /** `restarting`: the engine's thread has died, and the next one loads. */
+  get state(): 'loading' | 'ready' | 'restarting' | 'failed' | 'closed' {
     if (this.#isClosed) return 'closed'
-    if (this.#failure ?? this.#client?.failure) return 'failed'
-    return this.#loaded ? 'ready' : 'loading'
+    if (this.failure) return 'failed'
+    if (!this.#loaded) return 'loading'
+    return this.#supervisor!.isRestarting || this.#client!.failure ? 'restarting' : 'ready'
   }
 
   /** Why the state is `failed`. */
   get failure(): SlipwayError | undefined {
-    return this.#failure ?? this.#client?.failure
+    return this.#failure ?? this.#supervisor?.failure
+  }
+
+  /** How often the engine's thread was started again. */
+  get numRestarts(): number {
+    return this.#supervisor?.numRestarts ?? 0
+  }
+
+  get #client(): EngineClient | undefined {
+    return this.#supervisor?.client
   }
 
   /** How far loading has come. */
@@ -187,9 +202,8 @@ export class LLM extends PoolingApi {
     beamSearch?: ResolvedBeamSearch,
   ): GenerationStream {
     const { info, tokenizer, grammars } = this.#parts
-    const client = this.#client!
+    const client = this.#requireClient()
     requireGenerating(info)
-    this.requireAwake()
     const { earlyStopConfig } = this.#options
     const adapter = options.lora === undefined ? undefined : this.adapterNamed(options.lora)
     const request = generationRequest({
@@ -206,6 +220,19 @@ export class LLM extends PoolingApi {
     const constraint = request.params.structuredOutputs
     const before = constraint && grammars.check(constraint.source)
     return new GenerationStream(client, tokenizer, request, options.signal, before)
+  }
+
+  /** The engine, where it takes requests now. */
+  #requireClient(): EngineClient {
+    if (this.failure) throw this.failure
+    if (this.state === 'restarting')
+      throw new SlipwayError('overload', 'the engine is being started again; try again in a moment', {
+        status: 503,
+        code: 'engine_restarting',
+        retryAfter: 1,
+      })
+    this.requireAwake()
+    return this.#client!
   }
 
   get #maxWaitingPerUser(): number {
@@ -241,8 +268,7 @@ export class LLM extends PoolingApi {
     options: RequestOptions & { readonly requestId?: string } = {},
   ): PoolingTask {
     const { info, tokenizer } = this.#parts
-    const client = this.#client!
-    this.requireAwake()
+    const client = this.#requireClient()
     const request = poolingEngineRequest({ task, prompt, params, info, tokenizer, options })
     this.#requireRoom(client, request.scheduling.user)
     return new PoolingTask(client, request, options.signal)
@@ -369,39 +395,29 @@ export class LLM extends PoolingApi {
 
   protected override set loadedInfo(info: ModelInfo) {
     this.#loaded = { ...this.#parts, info }
+    this.#supervisor!.directory = info.directory
+  }
+
+  /**
+   * Ends the engine's thread where it stands, and starts another: for an engine that hangs. Requests under way end with an
+   * error.
+   */
+  async restartEngine(): Promise<void> {
+    await this.ready
+    await this.#supervisor!.kill()
   }
 
   /** Ends all requests and the engine's thread. */
   async close(): Promise<void> {
     this.#isClosed = true
     await this.#loaded?.grammars.close()
-    await this.#client?.close()
+    await this.#supervisor?.close()
     await this.ready.catch(() => {})
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
-}
-
-interface Loaded {
-  readonly info: ModelInfo
-  readonly tokenizer: Tokenizer
-  readonly chatTemplate: ChatTemplate
-  readonly defaultParams: SamplingParams
-  readonly grammars: GrammarChecker
-}
-
-/** What this thread needs of the model. */
-async function loadFront(directory: string, templateFile: string | undefined): Promise<Omit<Loaded, 'info'>> {
-  const tokenizer = await Tokenizer.load(directory)
-  const config = await readConfig(directory)
-  checkVocabulary(tokenizer, config)
-  const chatTemplate = await ChatTemplate.load(directory, { templateFile })
-  const generationConfig = await readGenerationConfig(directory)
-  // starts its thread when it is first needed
-  const grammars = new GrammarChecker(grammarSetup(directory, config.vocabSize, endIds(config, generationConfig)))
-  return { tokenizer, chatTemplate, defaultParams: defaultsFrom(generationConfig), grammars }
 }
 
 interface Source extends ModelSource {

@@ -49,12 +49,18 @@ export const engineOptionsSchema = z.strictObject({
       normalize: z.boolean().optional().describe('bring embeddings to length 1; default: as the model says'),
       activation: z.enum(classActivations).optional().describe('of classes; default: as the model says'),
       stepTagId: z.int().min(0).optional().describe('token behind which the score of a step stands'),
-      returnedTokenIds: z.array(z.int().min(0)).min(1).optional().describe('classes that are given back, by index'),
+      returnedTokenIds: z
+        .array(z.int().min(0))
+        .min(1)
+        .optional()
+        .describe('classes that are given back, by index')
+        .meta({ variadic: true, plural: true }),
       classTokens: z
         .array(z.string().min(1))
         .min(2)
         .optional()
-        .describe('texts whose logits are the classes of a generating model, such as no and yes of Qwen3-Reranker'),
+        .describe('texts whose logits are the classes of a generating model, such as no and yes of Qwen3-Reranker')
+        .meta({ variadic: true, plural: true }),
     })
     .optional(),
   maxModelLen: count.optional().describe('longest prompt and answer together, in tokens'),
@@ -110,7 +116,8 @@ export const engineOptionsSchema = z.strictObject({
   logitsProcessors: z
     .array(z.string().min(1))
     .optional()
-    .describe('modules that change logits, for requests that name them; see LogitsProcessorPlugin'),
+    .describe('modules that change logits, for requests that name them; see LogitsProcessorPlugin')
+    .meta({ variadic: true, plural: true }),
   earlyStopConfig: earlyStopSchema.optional(),
   maxWaitingRequests: count.default(1024).describe('requests that may queue before new ones are refused'),
   maxWaitingPerUser: count

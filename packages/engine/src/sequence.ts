@@ -53,8 +53,9 @@ export class Sequence implements BlockOwner {
   numCommitted = 0
   /** Tokens that the cache had when the sequence first ran. */
   numCached: number | undefined
-  /** Milliseconds of the engine's clock at which it came. */
-  submittedAt = 0
+  /** When the engine got it, and when it first was part of a step: milliseconds of the engine's clock. */
+  addedAt = 0
+  startedAt: number | undefined
   /** Place in the order of arrival. */
   arrival = 0
   /** How often a sequence that came later got blocks that this one waits for. */

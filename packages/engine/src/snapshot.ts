@@ -56,12 +56,12 @@ export function snapshotOf({
 }
 
 function stateOf(sequence: Sequence, state: SequenceState['state'], time: number): SequenceState {
-  const { request, index, submittedAt, numComputed, numGenerated, blocks } = sequence
+  const { request, index, addedAt, numComputed, numGenerated, blocks } = sequence
   return {
     requestId: request.requestId,
     index,
     state,
-    age: time - submittedAt,
+    age: time - addedAt,
     promptTokens: request.promptTokenIds.length,
     computedTokens: numComputed,
     generatedTokens: numGenerated,

@@ -5,7 +5,7 @@ import { cors } from 'hono/cors'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { postLoadLora, postUnloadLora } from './adapters.ts'
 import { answerTo, createContext, type ServerContext } from './context.ts'
-import { getHealth, getVersion, whenGenerating, whenReady } from './health.ts'
+import { getConfig, getHealth, getLoad, getMetrics, getReady, getVersion, whenGenerating, whenReady } from './health.ts'
 import {
   getState,
   postAbortRequests,
@@ -16,16 +16,26 @@ import {
   postUpdateWeights,
   postWakeUp,
 } from './control.ts'
+import { playgroundPath, withAccess } from './http/access.ts'
 import { adminOnly } from './http/admin.ts'
 import { refusal } from './http/errors.ts'
-import { withRequestId, type ServerEnv } from './http/request-id.ts'
+import { withHosts } from './http/hosts.ts'
+import type { ServerEnv } from './http/request-id.ts'
 import { getEngineEvents } from './live.ts'
+import { withScope } from './observe/with-scope.ts'
 import { postChatCompletions } from './openai/chat.ts'
 import { postCompletions } from './openai/completions.ts'
 import { getModel, getModels } from './openai/models.ts'
 import type { ServerOptions } from './options.ts'
-import { Playground, playgroundPath } from './playground.ts'
+import { Playground } from './playground.ts'
 import { postClassify, postEmbeddings, postPooling, postRerank, postScore } from './pooling/routes.ts'
+
+/** What a page from elsewhere may read of an answer's head. */
+const exposeHeaders = [
+  'x-request-id',
+  'retry-after',
+  ...['limit', 'remaining', 'reset'].flatMap((what) => [`x-ratelimit-${what}-requests`, `x-ratelimit-${what}-tokens`]),
+]
 
 type Handler = (c: Context<ServerEnv>, context: ServerContext) => Response | Promise<Response>
 
@@ -47,13 +57,20 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
     return answer(new SlipwayError('not-found', message, { code: 'unknown_url' }), c)
   })
 
-  app.use(withRequestId)
+  const routes = new Set<string>()
+  app.use(withScope(context, routes))
+  app.use(withHosts(context.options))
   const { corsOrigins } = context.options
-  if (corsOrigins)
-    app.use(cors({ origin: corsOrigins.includes('*') ? '*' : corsOrigins, exposeHeaders: ['x-request-id'] }))
+  if (corsOrigins) app.use(cors({ origin: corsOrigins.includes('*') ? '*' : corsOrigins, exposeHeaders }))
+  const guarded = new Set<string>()
+  app.use(withAccess(context.access, guarded))
 
   const route = (method: 'GET' | 'POST', path: string, handler: Handler): void => {
-    app.on(method, path, (c) => handler(c, context))
+    routes.add(path)
+    app.on(method, path, (c) => {
+      c.get('scope').route = path
+      return handler(c, context)
+    })
     const allow = method === 'GET' ? 'GET, HEAD' : method
     app.all(path, (c) => {
       throw refusal(`${c.req.path} takes ${allow}, not ${c.req.method}`, {
@@ -67,7 +84,11 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
   route('GET', '/', (c) => playground.getRoot(c, context))
   if (context.options.playground) route('GET', `${playgroundPath}/:file`, (c) => playground.getFile(c))
   route('GET', '/health', getHealth)
+  route('GET', '/ready', getReady)
   route('GET', '/version', getVersion)
+  route('GET', '/load', getLoad)
+  route('GET', '/metrics', getMetrics)
+  route('GET', '/config', getConfig)
   const ready = whenReady(context)
   app.use('/v1/*', ready)
   route('GET', '/v1/models', getModels)
@@ -90,6 +111,7 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
   /** A route for those with the admin key; it does not exist where there is none. */
   const adminRoute = (method: 'GET' | 'POST', path: string, handler: Handler): void => {
     if (adminKey === undefined) return
+    guarded.add(path)
     app.use(path, adminOnly(adminKey), whenReady(context))
     route(method, path, handler)
   }

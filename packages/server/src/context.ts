@@ -4,9 +4,13 @@ import { basename, resolve } from 'node:path'
 import type { Tokenizer } from '@slipway/checkpoint'
 import { createOutputFormats, type LLM, type OutputFormats } from '@slipway/engine'
 import { SlipwayError } from '@slipway/tensor'
+import type { Logger } from 'pino'
+import { Access } from './http/access.ts'
+import { createLog } from './observe/log.ts'
+import { Metrics } from './observe/metrics.ts'
 import { toApiError, type ApiError } from './http/errors.ts'
 import { LiveFeed } from './live.ts'
-import { resolveServerOptions, type ResolvedServerOptions, type ServerOptions } from './options.ts'
+import { resolveServerOptions, serverOptionsSchema, type ResolvedServerOptions, type ServerOptions } from './options.ts'
 
 /** What all routes share. */
 export interface ServerContext {
@@ -23,29 +27,62 @@ export interface ServerContext {
   /** How the model marks reasoning and tool calls. */
   readonly outputFormats: () => OutputFormats
   readonly onInternalError: (error: unknown, requestId: string) => void
+  readonly access: Access
+  readonly log: Logger
+  readonly metrics: Metrics
+  /** What GET /config shows. */
+  readonly effectiveConfig: unknown
+  /** True from the begin of an orderly end on: what is under way goes on, nothing new is taken. */
+  isDraining: boolean
+  /** HTTP requests whose last byte is not made yet. */
+  numOpen: number
 }
 
 export function createContext(
   llm: LLM,
-  { onInternalError = toStandardError, parsers, ...settings }: ServerOptions,
+  { onInternalError, parsers, logger, effectiveConfig, ...settings }: ServerOptions,
 ): ServerContext {
   const options = resolveServerOptions(settings)
   const outputFormats = createOutputFormats(() => llm.chatTemplate, options, parsers)
   const created = Math.floor(Date.now() / 1000)
   let longest: number | undefined
   const longestToken = (): number => (longest ??= countLongestToken(llm.tokenizer))
-  const live = new LiveFeed(llm)
-  return { llm, options, created, open: new Set(), live, longestToken, outputFormats, onInternalError }
+  const log = logger ?? createLog(options)
+  const context: ServerContext = {
+    llm,
+    options,
+    created,
+    open: new Set(),
+    live: new LiveFeed(llm),
+    longestToken,
+    outputFormats,
+    onInternalError: onInternalError ?? ((error, requestId) => log.error({ requestId, err: error }, 'request failed')),
+    access: new Access(options),
+    log,
+    metrics: new Metrics(llm, () => modelLabel(context)),
+    effectiveConfig: effectiveConfig ?? withoutSecrets(options),
+    isDraining: false,
+    numOpen: 0,
+  }
+  return context
+}
+
+function withoutSecrets(options: ResolvedServerOptions): object {
+  const isSecret = (name: string): boolean =>
+    serverOptionsSchema.shape[name as keyof ResolvedServerOptions].meta()?.['secret'] === true
+  return Object.fromEntries(Object.entries(options).map(([name, value]) => [name, isSecret(name) ? '***' : value]))
+}
+
+/** The model's name for metrics and traces; empty until it is known. */
+export function modelLabel(context: ServerContext): string {
+  const { servedModelNames } = context.options
+  return servedModelNames?.[0] ?? (context.llm.state === 'ready' ? servedNames(context)[0]! : '')
 }
 
 function countLongestToken(tokenizer: Tokenizer): number {
   let longest = 1
   for (let id = 0; id < tokenizer.vocabSize; id++) longest = Math.max(longest, tokenizer.idToToken(id)?.length ?? 0)
   return longest
-}
-
-function toStandardError(error: unknown, requestId: string): void {
-  console.error(`request ${requestId} failed:`, error)
 }
 
 export const version: string = readVersion()

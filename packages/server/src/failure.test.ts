@@ -3,6 +3,7 @@ import { ChatTemplate, Tokenizer } from '@slipway/checkpoint'
 import type { GenerationEvent, LLM } from '@slipway/engine'
 import { miniModelDirectory } from '@slipway/mini'
 import { SlipwayError } from '@slipway/tensor'
+import type { Logger } from 'pino'
 import { describe, expect, test, vi } from 'vitest'
 import { createApp } from './app.ts'
 import { serve } from './serve.ts'
@@ -21,7 +22,10 @@ function fakeModel(events: () => AsyncGenerator<GenerationEvent>) {
   const abort = vi.fn()
   const stream = {
     promptTokenIds: [1],
-    usage: { promptTokens: 1, completionTokens: 1 },
+    requestId: 'r',
+    usage: { promptTokens: 1, completionTokens: 1, cachedTokens: 0 },
+    timing: { submittedAt: 0, gaps: [] },
+    finishReasons: ['error'],
     abort,
     [Symbol.asyncIterator]: events,
     async result() {
@@ -99,7 +103,7 @@ test('a reader that stops holds up the generation, and ends it when it goes', as
   const server = await serve(llm, { port: 0 })
   const socket = connect(server.port, '127.0.0.1')
   const text = JSON.stringify({ ...body, stream: true })
-  const head = ['POST /v1/chat/completions HTTP/1.1', 'Host: x', 'Content-Type: application/json']
+  const head = ['POST /v1/chat/completions HTTP/1.1', 'Host: localhost', 'Content-Type: application/json']
   socket.write([...head, `Content-Length: ${text.length}`, '', text].join('\r\n'))
   // until nothing moves any more: the buffers of both ends are full
   const counts = [0]
@@ -114,18 +118,18 @@ test('a reader that stops holds up the generation, and ends it when it goes', as
   await server.close()
 })
 
-test('without a hook the log is standard error', async () => {
-  const log = vi.spyOn(console, 'error').mockImplementation(() => {})
+test('without a hook the log gets it', async () => {
+  const error = vi.fn()
+  const logger = { error, isLevelEnabled: () => false } as unknown as Logger
   const llm = {
     get state(): never {
       throw new Error('bug')
     },
   }
-  const response = await createApp(llm as unknown as LLM).request('/health')
+  const response = await createApp(llm as unknown as LLM, { logger, servedModelNames: ['m'] }).request('/health')
   expect(response.status).toBe(500)
-  expect(log).toHaveBeenCalledTimes(1)
-  expect(String(log.mock.calls[0])).toContain(response.headers.get('x-request-id'))
-  log.mockRestore()
+  expect(error).toHaveBeenCalledTimes(1)
+  expect(error.mock.calls[0]).toMatchObject([{ requestId: response.headers.get('x-request-id') }, 'request failed'])
 })
 
 test('a model from the hub is served under its name there', async () => {

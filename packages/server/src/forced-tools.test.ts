@@ -75,7 +75,7 @@ const others = ['llama3-json', 'mistral', 'glm-4.5']
 
 describe.each([...forms, ...others])('in the form %s', (toolCallParser) => {
   let client: OpenAI
-  let close: () => Promise<void>
+  let close: () => Promise<unknown>
   beforeAll(async () => {
     ;({ client, close } = await serveClient(llm, { toolCallParser }))
   })

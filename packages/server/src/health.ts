@@ -3,15 +3,45 @@ import type { Context, MiddlewareHandler } from 'hono'
 import { servedNames, version, type ServerContext } from './context.ts'
 import { unavailable } from './http/errors.ts'
 import type { ServerEnv } from './http/request-id.ts'
+import { within } from './observe/engine-metrics.ts'
 
-/** GET /health: 200 when requests are taken, 503 before and after. Why loading failed is for the log, not for the net. */
+/**
+ * GET /health: 200 while the process does its work, or mends itself; else it should be started again. Why loading failed
+ * is for the log, not for the net.
+ */
 export function getHealth(c: Context<ServerEnv>, { llm }: ServerContext): Response {
   const { state, progress } = llm
   if (state === 'ready' && llm.isSleeping) return c.json({ status: 'sleeping' }, 503)
   if (state === 'ready') return c.json({ status: llm.isPaused ? 'paused' : 'ready' })
+  if (state === 'restarting') return c.json({ status: state })
   if (state !== 'loading') return c.json({ status: state }, 503)
   const { stage, done, total } = progress ?? { stage: 'start', done: 0, total: 0 }
   return c.json({ status: state, progress: { stage, done, total } }, 503, { 'retry-after': '1' })
+}
+
+/** GET /ready: 200 when requests are taken; 503 while the model loads or its engine starts again, and during the end. */
+export function getReady(c: Context<ServerEnv>, { llm, isDraining }: ServerContext): Response {
+  const status = isDraining ? 'draining' : llm.state
+  if (status === 'ready') return c.json({ status })
+  return c.json({ status }, 503, { 'retry-after': '1' })
+}
+
+/** GET /load: how busy the server is. `server_load` is vLLM's. */
+export async function getLoad(c: Context<ServerEnv>, { llm, numOpen }: ServerContext): Promise<Response> {
+  const stats = llm.state === 'ready' ? await within(llm.stats(), 1000) : undefined
+  const { running = 0, waiting = 0 } = stats ?? {}
+  // this request is not one
+  return c.json({ server_load: numOpen - 1, running, waiting })
+}
+
+/** GET /metrics: in the text form of Prometheus. */
+export async function getMetrics(c: Context<ServerEnv>, { metrics }: ServerContext): Promise<Response> {
+  return c.body(await metrics.render(), 200, { 'content-type': metrics.contentType })
+}
+
+/** GET /config: the settings in effect, secrets masked. */
+export function getConfig(c: Context<ServerEnv>, { effectiveConfig }: ServerContext): Response {
+  return c.json(effectiveConfig as object)
 }
 
 /** GET /version */
@@ -38,7 +68,11 @@ export function getRoot(c: Context<ServerEnv>, context: ServerContext): Response
       '/v1/models',
       '/v1/engine/events',
       '/health',
+      '/ready',
       '/version',
+      '/load',
+      '/metrics',
+      '/config',
     ],
   })
 }
@@ -52,8 +86,12 @@ export function whenGenerating({ llm }: ServerContext): MiddlewareHandler<Server
 }
 
 /** Refuses requests that need a model while there is none. */
-export function whenReady({ llm }: ServerContext): MiddlewareHandler<ServerEnv> {
+export function whenReady(context: ServerContext): MiddlewareHandler<ServerEnv> {
+  const { llm } = context
   return async (_, next) => {
+    if (context.isDraining) throw unavailable('the server is shutting down', 'shutting_down')
+    if (llm.state === 'restarting')
+      throw unavailable('the engine is being started again; try again in a moment', 'engine_restarting', 1)
     if (llm.state === 'loading')
       throw unavailable('the model is still loading; try again in a moment', 'model_loading', 1)
     if (llm.state === 'failed')

@@ -1,6 +1,30 @@
 import { parseOptions } from '@slipway/engine'
 import type { ParserRegistry } from '@slipway/parsers'
+import type { Logger } from 'pino'
 import { z } from 'zod'
+
+const seconds = z.number().min(0.01).max(86_400)
+const limit = z
+  .int()
+  .min(1)
+  .max(2 ** 31 - 1)
+  .optional()
+// short keys can be guessed, others can be in no header
+const keyText = z
+  .string()
+  .min(8)
+  .max(512)
+  .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces')
+
+/** A key with limits of its own, in place of those for all keys. */
+export const apiKeySchema = z.strictObject({
+  key: keyText,
+  /** Shown in the log in place of the key. */
+  name: z.string().min(1).max(64).optional(),
+  requestsPerMinute: limit,
+  tokensPerMinute: limit,
+  maxConcurrentRequests: limit,
+})
 
 /** Server settings, named as vLLM names them where it has them; the command line can derive its flags from this. */
 export const serverOptionsSchema = z.strictObject({
@@ -10,7 +34,32 @@ export const serverOptionsSchema = z.strictObject({
     .array(z.string().min(1).max(256))
     .min(1)
     .optional()
+    .meta({ variadic: true })
     .describe('names under which clients ask for the model, the first one is shown; default: that of the model'),
+  apiKeys: z
+    .array(z.union([keyText, apiKeySchema]))
+    .optional()
+    .meta({ secret: true })
+    .describe('keys that clients must show, as Bearer or x-api-key; default: none is asked for'),
+  apiKeyFile: z.string().min(1).optional().describe('file with keys, one per line; # begins a comment'),
+  requestsPerMinute: limit.describe('requests that each key may send in a minute'),
+  tokensPerMinute: limit.describe('tokens, of prompts and answers, that each key may use in a minute'),
+  maxConcurrentRequests: limit.describe('requests of each key that may be under way at once'),
+  sslKeyfile: z.string().min(1).optional().describe('private key in PEM form, to serve over HTTPS'),
+  sslCertfile: z.string().min(1).optional().describe('certificate in PEM form, with those in between after it'),
+  allowedHosts: z
+    .array(z.string().min(1).max(253))
+    .optional()
+    .describe(
+      'names in the Host header that are answered, * for all; default: those of this machine where only it is listened to, else all',
+    ),
+  maxConnections: z.int().min(1).optional().describe('connections at once; further ones are dropped'),
+  maxHeaderBytes: z.int().min(1024).max(1_048_576).default(16_384).describe('longest head of a request'),
+  headerTimeoutSeconds: seconds.default(15).describe('time in which the head of a request must have come'),
+  requestTimeoutSeconds: seconds.default(120).describe('time in which a whole request must have come'),
+  slowReaderSeconds: seconds
+    .default(60)
+    .describe('time after which a client that takes nothing of its answer is dropped'),
   maxBodyBytes: z.int().min(1024).default(10_000_000).describe('longest request body'),
   heartbeatSeconds: z
     .number()
@@ -39,8 +88,14 @@ export const serverOptionsSchema = z.strictObject({
     .string()
     .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces')
     .optional()
-    .describe('key for the routes that control the engine; without it they do not exist'),
+    .describe('key for the routes that control the engine; without it they do not exist')
+    .meta({ secret: true }),
   drainSeconds: z.number().min(0).max(3600).default(5).describe('time that open requests get when the server closes'),
+  logLevel: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
+    .default('warn')
+    .describe('what is logged; info has a line per request'),
+  logPrompts: z.boolean().default(false).describe('log the text of prompts'),
 })
 
 export type ResolvedServerOptions = z.output<typeof serverOptionsSchema>
@@ -50,7 +105,11 @@ type ServerSettings = Readonly<z.input<typeof serverOptionsSchema>>
 export interface ServerOptions extends ServerSettings {
   /** The formats that `toolCallParser` and `reasoningParser` may name; default: the built-in ones. */
   readonly parsers?: ParserRegistry
-  /** Told of every answer with status 500, which is a bug of ours; by default it is written to standard error. */
+  /** Where the log goes; default: JSON lines on standard error. */
+  readonly logger?: Logger
+  /** What GET /config shows in place of these options; without secrets. */
+  readonly effectiveConfig?: unknown
+  /** Told of every answer with status 500, which is a bug of ours; by default it is logged. */
   readonly onInternalError?: (error: unknown, requestId: string) => void
 }
 

@@ -5,9 +5,6 @@ import type { ServerContext } from './context.ts'
 import { getRoot } from './health.ts'
 import type { ServerEnv } from './http/request-id.ts'
 
-/** Under which the page's files lie, `index.html` excepted. */
-export const playgroundPath = '/playground'
-
 const security = {
   'content-security-policy': contentSecurityPolicy,
   'referrer-policy': 'no-referrer',

@@ -8,7 +8,7 @@ import { expectIdle, modelName, startClient } from './testing/harness.ts'
 
 let llm: LLM
 let client: OpenAI
-let close: () => Promise<void>
+let close: () => Promise<unknown>
 beforeAll(async () => {
   ;({ llm, client, close } = await startClient())
 })

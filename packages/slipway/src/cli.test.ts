@@ -133,7 +133,9 @@ describe('mistakes end with one clear line', () => {
     ['no such model', ['generate', '/no/such/folder', '-p', 'x'], 'folder'],
     ['an unknown flag', ['serve', '--tensor-parallel', '2'], "unknown option '--tensor-parallel'"],
     ['a bad choice', ['serve', '--dtype', 'int3'], 'Allowed choices are auto, float32, bfloat16, float16'],
-    ['a bad port', ['serve', '--port', '99999'], 'It must be 0 to 65535'],
+    ['a bad port', ['serve', '--port', '99999'], 'option port: Too big'],
+    ['two models', ['serve', '/a', '--model', '/b'], 'the model is given twice'],
+    ['an unknown key of a file', ['serve', '--config', miniModelDirectory + '/config.json'], 'there is no setting'],
     ['a bad parameter', ['generate', '-p', 'x', '--temperature', '-1'], 'temperature'],
     ['a length that the model lacks', ['serve', '--port', '0', '--max-model-len', '9999999'], 'maxModelLen'],
     [

@@ -1,118 +1,29 @@
-import { engineOptionsSchema, type EngineOptions, type LLMOptions, type SamplingParams } from '@slipway/engine'
+import type { LLMOptions, SamplingParams } from '@slipway/engine'
 import { SlipwayError } from '@slipway/tensor'
-import { InvalidArgumentError, Option, type Command } from 'commander'
-import { z } from 'zod'
-
-// Engine flags come from the engine's own schema, so that a new option is a new flag without a word here.
-
-interface Property {
-  readonly type?: string
-  readonly enum?: readonly string[]
-  readonly default?: unknown
-  readonly description?: string
-  readonly properties?: Readonly<Record<string, Property>>
-  readonly items?: Property
-}
-
-/** An option that takes a value; `path` leads to it, through the options that group others. */
-interface Leaf extends Property {
-  readonly path: readonly string[]
-  /** As commander names it: `kvDiskCacheBytes` for `kvDiskCache.bytes`. */
-  readonly name: string
-}
-
-function leavesOf(properties: Readonly<Record<string, Property>>, path: readonly string[] = []): Leaf[] {
-  return Object.entries(properties).flatMap(([key, property]) => {
-    const own = [...path, key]
-    if (property.properties) return leavesOf(property.properties, own)
-    return [{ ...property, path: own, name: own.map((part, i) => (i === 0 ? part : capital(part))).join('') }]
-  })
-}
-
-const capital = (word: string): string => word.charAt(0).toUpperCase() + word.slice(1)
-
-function engineLeaves(): Leaf[] {
-  const { properties } = z.toJSONSchema(engineOptionsSchema, { io: 'input' }) as {
-    properties: Record<string, Property>
-  }
-  return leavesOf(properties)
-}
-
-const modelFlags = {
-  revision: 'branch, tag or commit on the hub',
-  downloadDir: 'where downloaded models are kept',
-  chatTemplate: "file with a Jinja chat template, in place of the model's own",
-} as const
-
-export function kebab(name: string): string {
-  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
-}
-
-function toNumber(text: string): number {
-  const value = Number(text)
-  if (text.trim() === '' || Number.isNaN(value)) throw new InvalidArgumentError('It must be a number.')
-  return value
-}
-
-/** A number where it reads as one, else the text: `--kv-cache-memory` takes both. */
-function toNumberOrText(text: string): number | string {
-  const value = Number(text)
-  return text.trim() === '' || Number.isNaN(value) ? text : value
-}
+import { Option, type Command } from 'commander'
+import type { z } from 'zod'
+import { addConfigFlags, toNumber } from './config/flags.ts'
+import { resolveConfig, type Environment } from './config/resolve.ts'
+import { modelConfigSchema } from './config/schema.ts'
+import { kebab } from './config/settings.ts'
 
 /** Adds everything that decides how a model is loaded and run. */
 export function addEngineFlags(command: Command): Command {
-  for (const { name, type, enum: choices, default: preset, description, items } of engineLeaves()) {
-    if (type === 'boolean') {
-      // what is on by default can only be switched off
-      if (preset === true) command.option(`--no-${kebab(name)}`, `do not ${description}`)
-      else command.option(`--${kebab(name)}`, description)
-      // without a default, off is something else than absent
-      if (preset === undefined) command.option(`--no-${kebab(name)}`, `do not ${description}`)
-      continue
-    }
-    if (type === 'array') {
-      const isNumber = items?.type === 'integer'
-      const add = (value: string, before: unknown[] = []): unknown[] => [...before, isNumber ? toNumber(value) : value]
-      command.addOption(new Option(`--${kebab(name)} <value...>`, description).argParser(add))
-      continue
-    }
-    if (type === 'array') {
-      command.option(`--${kebab(name)} <value...>`, description)
-      continue
-    }
-    const text = preset === undefined ? description : `${description} (default: ${String(preset)})`
-    const option = new Option(`--${kebab(name)} <${choices ? 'type' : type === 'integer' ? 'n' : 'value'}>`, text)
-    if (choices) option.choices(choices)
-    else option.argParser(type === 'integer' ? toNumber : toNumberOrText)
-    command.addOption(option)
-  }
-  for (const [name, text] of Object.entries(modelFlags)) command.option(`--${kebab(name)} <value>`, text)
-  command.option(
-    '--lora-modules <name=folder...>',
-    'LoRA adapters to begin with; makes room for them as --enable-lora does',
-  )
-  return command.option('--offline', 'never ask the network')
+  return addConfigFlags(command, modelConfigSchema)
 }
 
-/** What `addEngineFlags` made of the command line, as the offline API takes it. */
-export function engineOptions(flags: Readonly<Record<string, unknown>>): LLMOptions {
-  const engine: Record<string, unknown> = {}
-  for (const { name, path } of engineLeaves()) {
-    const [group, key] = path as [string, string | undefined]
-    if (flags[name] === undefined) continue
-    if (key === undefined) engine[group] = flags[name]
-    else engine[group] = { ...(engine[group] as object | undefined), [key]: flags[name] }
-  }
-  const text = (name: keyof typeof modelFlags): string | undefined => flags[name] as string | undefined
-  const [revision, cacheDir, chatTemplate] = [text('revision'), text('downloadDir'), text('chatTemplate')]
+/** What flags, environment and file say of the model, as the offline API takes it. */
+export function engineOptions(flags: Readonly<Record<string, unknown>>, environment?: Environment): LLMOptions {
+  return toLLMOptions(resolveConfig(modelConfigSchema, flags, environment).given)
+}
+
+/** Settings of the model in the names of the offline API. */
+export function toLLMOptions({ downloadDir, loraModules, ...options }: z.input<typeof modelConfigSchema>): LLMOptions {
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
   return {
-    ...(engine as EngineOptions),
-    ...(revision !== undefined && { revision }),
-    ...(cacheDir !== undefined && { cacheDir }),
-    ...(chatTemplate !== undefined && { chatTemplate }),
-    ...(flags['offline'] === true && { offline: true }),
-    ...(flags['loraModules'] !== undefined && { loraModules: adapterFolders(flags['loraModules'] as string[]) }),
+    ...given,
+    ...(downloadDir !== undefined && { cacheDir: downloadDir }),
+    ...(loraModules !== undefined && { loraModules: adapterFolders(loraModules) }),
   }
 }
 

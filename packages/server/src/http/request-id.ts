@@ -1,16 +1,13 @@
 import { randomUUID } from 'node:crypto'
-import { createMiddleware } from 'hono/factory'
+import type { RequestScope } from '../observe/request-scope.ts'
 
 /** What handlers find in their context. */
 export interface ServerEnv {
-  Variables: { requestId: string }
+  Variables: { requestId: string; scope: RequestScope }
 }
 
-/** Gives every answer the `x-request-id` of its request, or a new one if there is none that is safe to log. */
-export const withRequestId = createMiddleware<ServerEnv>(async (c, next) => {
-  const given = c.req.header('x-request-id')
-  const id = given !== undefined && /^[\w.:-]{1,128}$/.test(given) ? given : randomUUID()
-  c.set('requestId', id)
-  await next()
-  c.header('x-request-id', id)
-})
+/** The `x-request-id` of a request, or a new one if there is none that is safe to log. */
+export function requestIdOf(headers: Headers): string {
+  const given = headers.get('x-request-id')
+  return given !== null && /^[\w.:-]{1,128}$/.test(given) ? given : randomUUID()
+}

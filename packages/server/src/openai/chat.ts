@@ -88,6 +88,7 @@ export async function postChatCompletions(c: Context<ServerEnv>, context: Server
     scheduling: schedulingOptions(request),
     ...adapter,
     signal: c.req.raw.signal,
+    scope: c.get('scope'),
   })
   const answers = Array.from({ length: request.n ?? 1 }, () => plan.newAnswer())
   if (request.stream)

@@ -56,6 +56,7 @@ export async function postCompletions(c: Context<ServerEnv>, context: ServerCont
     scheduling: schedulingOptions(request),
     ...adapter,
     signal: c.req.raw.signal,
+    scope: c.get('scope'),
   })
   const choices = new CompletionChoices(llm.tokenizer, request)
   if (request.stream)

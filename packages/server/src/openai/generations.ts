@@ -11,6 +11,7 @@ import type {
 } from '@slipway/engine'
 import { SlipwayError } from '@slipway/tensor'
 import type { ServerContext } from '../context.ts'
+import type { RequestScope } from '../observe/request-scope.ts'
 import { refusal, unavailable } from '../http/errors.ts'
 import { inApiTerms } from './fields.ts'
 
@@ -31,6 +32,8 @@ export interface Submission {
   readonly names: { readonly prompt: string; readonly maxTokens: string }
   /** Aborted when the client goes. */
   readonly signal: AbortSignal
+  /** The HTTP request that this belongs to. */
+  readonly scope: RequestScope
 }
 
 /** An event with the place of its prompt in the request. */
@@ -41,6 +44,8 @@ export class Generations {
   readonly #streams: readonly GenerationStream[]
   readonly #open: ServerContext['open']
   readonly #names: Submission['names']
+  readonly #scope: RequestScope
+  readonly #letGo: () => void
   /** Names of the request: of its answer, and of the client. */
   readonly ids: readonly string[]
 
@@ -49,18 +54,21 @@ export class Generations {
     streams: readonly GenerationStream[],
     open: ServerContext['open'],
     names: Submission['names'],
+    scope: RequestScope,
   ) {
     this.ids = ids
     this.#streams = streams
     this.#open = open
     this.#names = names
+    this.#scope = scope
+    this.#letGo = scope.hold()
     open.add(this)
   }
 
   /** Hands all prompts to the engine, or none: a fault of one ends the others. */
   static submit(
     { llm, open }: ServerContext,
-    { id, requestId, prompts, params, beamSearch, scheduling, lora, askedMaxTokens, names, signal }: Submission,
+    { id, requestId, prompts, params, beamSearch, scheduling, lora, askedMaxTokens, names, signal, scope }: Submission,
   ): Generations {
     const streams: GenerationStream[] = []
     // a prefix takes its part
@@ -80,7 +88,7 @@ export class Generations {
       for (const stream of streams) stream.abort()
       throw withApiNames(error, names)
     }
-    return new Generations(requestId === undefined ? [id] : [id, requestId], streams, open, names)
+    return new Generations(requestId === undefined ? [id] : [id, requestId], streams, open, names, scope)
   }
 
   get usage(): Usage {
@@ -104,7 +112,9 @@ export class Generations {
   /** Nobody reads any more. Safe to call at any time, any number of times. */
   release(): void {
     this.abort()
-    this.#open.delete(this)
+    if (!this.#open.delete(this)) return
+    for (const stream of this.#streams) this.#scope.add(stream)
+    this.#letGo()
   }
 
   async results(): Promise<RequestOutput[]> {

@@ -30,7 +30,7 @@ export async function startClient(): Promise<{ llm: LLM; client: OpenAI; close: 
 export async function serveClient(
   llm: LLM,
   options: ServerOptions,
-): Promise<{ client: OpenAI; close: () => Promise<void> }> {
+): Promise<{ client: OpenAI; close: () => Promise<unknown> }> {
   const server = await serve(llm, { port: 0, servedModelNames: [modelName], ...options })
   return {
     client: new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'none', maxRetries: 0 }),

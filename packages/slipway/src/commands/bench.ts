@@ -4,7 +4,8 @@ import { machineInfo, SlipwayError } from '@slipway/tensor'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { measureRates, type RateCase } from '../bench-rates.ts'
 import { profileReport, ratesReport } from '../bench-report.ts'
-import { addEngineFlags, engineOptions, kebab } from '../flags.ts'
+import { kebab } from '../config/settings.ts'
+import { addEngineFlags, engineOptions } from '../flags.ts'
 import { loadModel, loadReporter, modelPath } from '../loading.ts'
 
 interface Flags {

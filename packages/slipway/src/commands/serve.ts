@@ -1,62 +1,54 @@
 import { basename } from 'node:path'
 import { LLM } from '@slipway/engine'
-import { serve } from '@slipway/server'
-import { Command, InvalidArgumentError, Option } from 'commander'
-import { addEngineFlags, engineOptions } from '../flags.ts'
+import { createLog, serve, type RunningServer } from '@slipway/server'
+import { SlipwayError } from '@slipway/tensor'
+import { Command } from 'commander'
+import { addConfigFlags } from '../config/flags.ts'
+import { resolveConfig } from '../config/resolve.ts'
+import { checkServeConfig, serveConfigSchema, splitServeConfig } from '../config/schema.ts'
+import { toLLMOptions } from '../flags.ts'
 import { loadReporter, modelPath } from '../loading.ts'
-import { addParserFlags, checkParserNames, type ParserFlags } from './parser-flags.ts'
-
-interface Flags extends ParserFlags {
-  readonly host: string
-  readonly port: number
-  readonly servedModelName?: string[]
-  readonly runtimeLora?: boolean
-  readonly playground: boolean
-  readonly adminKey?: string
-}
+import { stopOnSignals } from '../stop-signals.ts'
 
 const builtInName = 'slipway-mini'
 
 /** Starts the OpenAI-compatible server. */
 export function serveCommand(): Command {
-  const command = new Command('serve')
-    .description('start an OpenAI-compatible server')
-    .argument('[model]')
-    .option('--host <address>', 'address to listen on', '127.0.0.1')
-    .addOption(new Option('--port <n>', 'port to listen on; 0 takes a free one').default(8000).argParser(toPort))
-    .option('--served-model-name <name...>', 'names under which clients ask for the model')
-    .option('--runtime-lora', 'let clients load and unload LoRA adapters')
-    .option('--no-playground', 'serve no web page at /')
-    .addOption(new Option('--admin-key <key>', 'key for the routes that control the engine').env('SLIPWAY_ADMIN_KEY'))
-  return addEngineFlags(addParserFlags(command)).action(async (model: string | undefined, flags: Flags) => {
-    const names = flags.servedModelName ?? [model === undefined ? builtInName : servedName(model)]
-    const { host, port, toolCallParser, reasoningParser, runtimeLora = false, playground, adminKey } = flags
-    checkParserNames(flags)
+  const command = new Command('serve').description('start an OpenAI-compatible server').argument('[model]')
+  return addConfigFlags(command, serveConfigSchema).action(async (argument: string | undefined, flags: object) => {
+    const { config, given, effective, warnings } = resolveConfig(serveConfigSchema, { ...flags })
+    if (argument !== undefined && given.model !== undefined && given.model !== argument)
+      throw new SlipwayError('request', `the model is given twice: ${argument} and ${given.model}; leave one away`)
+    const { model = argument, server: settings, engine } = splitServeConfig(config, given)
+    // before a model is loaded for nothing
+    checkServeConfig(settings)
+    const logger = createLog(settings)
+    for (const warning of warnings) logger.warn(warning)
+    logger.info({ config: effective }, 'effective configuration')
+    const names = settings.servedModelNames ?? [model === undefined ? builtInName : servedName(model)]
     const { report, done } = loadReporter()
-    const llm = LLM.start(modelPath(model), { ...engineOptions({ ...flags }), onProgress: report })
-    const server = await serve(llm, {
-      host,
-      port,
-      servedModelNames: names,
-      toolCallParser,
-      reasoningParser,
-      runtimeLora,
-      playground,
-      ...(adminKey !== undefined && { adminKey }),
+    const llm = LLM.start(modelPath(model), {
+      ...toLLMOptions(engine),
+      onProgress: report,
+      onEngineCrash: (reason, numRestarts) =>
+        logger.error({ reason: reason.message, numRestarts }, 'the engine stopped'),
     })
-    let closing: Promise<void> | undefined
-    const stop = (): void => {
-      // a second Ctrl-C does not wait for open requests
-      if (closing) process.exit(130)
-      closing = server.close().then(() => llm.close())
-      closing.catch((error: unknown) => console.error(error))
+    let server: RunningServer
+    try {
+      server = await serve(llm, { ...settings, servedModelNames: names, logger, effectiveConfig: effective })
+    } catch (error) {
+      await llm.close()
+      throw error
     }
-    process.on('SIGINT', stop).on('SIGTERM', stop)
+    const stopping = stopOnSignals(async () => {
+      const isClean = await server.close()
+      await llm.close()
+      return isClean
+    }, logger)
     try {
       await llm.ready
     } catch (error) {
-      await closing
-      if (closing) return
+      if (await stopping()) return
       await server.close()
       await llm.close()
       throw error
@@ -68,7 +60,7 @@ export function serveCommand(): Command {
     console.log(`${names[0]}: ${size} as ${dtype} on ${device}, loaded in ${loadSeconds.toFixed(1)} s`)
     console.log(`up to ${maxModelLen} tokens per request, ${kvCacheTokens} in all; serving on ${server.url}\n`)
     console.log(curlLine(server.url, names[0]!, pooling === null ? undefined : llm.ownTask))
-    if (playground && pooling === null) console.log(`or open ${server.url} in a browser`)
+    if (settings.playground && pooling === null) console.log(`or open ${server.url} in a browser`)
   })
 }
 
@@ -82,10 +74,4 @@ function curlLine(url: string, model: string, task: string | undefined): string 
   const body = JSON.stringify({ model, ...(task === undefined ? { messages } : { input: 'Hello! Who are you?' }) })
   const path = task === undefined ? '/v1/chat/completions' : task === 'embed' ? '/v1/embeddings' : '/pooling'
   return `curl ${url}${path} -H 'content-type: application/json' -d '${body}'`
-}
-
-function toPort(text: string): number {
-  const port = Number(text)
-  if (!Number.isInteger(port) || port < 0 || port > 65535) throw new InvalidArgumentError('It must be 0 to 65535.')
-  return port
 }

@@ -1,0 +1,33 @@
+import { createMiddleware } from 'hono/factory'
+import { modelLabel, type ServerContext } from '../context.ts'
+import { requestIdOf, type ServerEnv } from '../http/request-id.ts'
+import { logRequest } from './log.ts'
+import { RequestScope } from './request-scope.ts'
+import { traceRequest } from './tracing.ts'
+
+/**
+ * Gives every request its id and scope, every answer its `x-request-id`; counts, logs and traces it when it ends. `routes`
+ * are the paths that are declared.
+ */
+export function withScope(context: ServerContext, routes: ReadonlySet<string>) {
+  return createMiddleware<ServerEnv>(async (c, next) => {
+    const requestId = requestIdOf(c.req.raw.headers)
+    const scope = new RequestScope(requestId, c.req.method)
+    // one that is refused before it reaches its route is counted there all the same
+    if (routes.has(c.req.path)) scope.route = c.req.path
+    c.set('requestId', requestId)
+    c.set('scope', scope)
+    context.numOpen++
+    scope.onEnd(() => {
+      context.numOpen--
+      context.metrics.observe(scope)
+      logRequest(context, scope)
+    })
+    traceRequest(scope, c.req.raw.headers, () => modelLabel(context))
+    await next()
+    c.header('x-request-id', requestId)
+    // a connection that is kept would hold up the end
+    if (context.isDraining) c.header('connection', 'close')
+    scope.answered(c.res.status)
+  })
+}
