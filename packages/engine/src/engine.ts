@@ -1,68 +1,20 @@
 import type { MatcherRequest, Matchers, RemoteMatcher } from '@slipway/grammar'
-import { SlipwayError, type WireError } from '@slipway/tensor'
+import { SlipwayError } from '@slipway/tensor'
 import type { Adapters } from './adapters.ts'
-import { BeamGroup } from './beam-group.ts'
+import { BeamGroups } from './beam-groups.ts'
 import type { BlockPool } from './block-pool.ts'
 import type { KvTier } from './kv-tier.ts'
 import type { LogitsProcessors } from './logits-processor.ts'
 import type { FinishReason } from './outputs.ts'
 import type { PooledValues } from './pooling/row-pool.ts'
-import type { RawLogprobs, Runner, StepResult } from './runner.ts'
+import type { Runner, StepResult } from './runner.ts'
 import type { Scheduler } from './scheduler.ts'
 import { snapshotOf, type EngineSnapshot } from './snapshot.ts'
-import type { Chunk } from './step-plan.ts'
+import { withoutUnsampled } from './step-plan.ts'
 import { Sequence, type EngineRequest } from './sequence.ts'
+import type { EngineStats, StepOutput } from './step-output.ts'
 
-/** What one step brought for one sequence. */
-export interface StepOutput {
-  readonly requestId: string
-  readonly index: number
-  /** The new token; none when the sequence ended without one. */
-  readonly tokenIds: readonly number[]
-  readonly logprobs?: readonly RawLogprobs[]
-  /** Of the prompt's tokens from the second on, where they are asked for; with the first token of completion 0. */
-  readonly promptLogprobs?: readonly RawLogprobs[]
-  /** The result of a text that is not continued, at its end. */
-  readonly pooled?: PooledValues
-  /** With a sequence's first token: how many tokens of its prompt the prefix cache had. */
-  readonly numCachedTokens?: number
-  /** With it too: milliseconds that it waited, and those from there to the token. */
-  readonly queuedMs?: number
-  readonly prefillMs?: number
-  /** Of a beam, which comes whole: log-probability / length ** lengthPenalty. */
-  readonly score?: number
-  readonly finish?: { readonly reason: FinishReason; readonly stopReason: string | number | null }
-  /** Why it ended with `error`, where that is known of this request alone. */
-  readonly error?: WireError
-}
-
-export interface EngineStats {
-  readonly running: number
-  readonly waiting: number
-  readonly freeBlocks: number
-  readonly cachedBlocks: number
-  readonly ownedBlocks: number
-  readonly totalBlocks: number
-  readonly blockSize: number
-  readonly numPreemptions: number
-  /** Tokens of requests when they first ran, and how many of these the prefix cache had. */
-  readonly numQueriedTokens: number
-  readonly numCachedTokens: number
-  /** Blocks that came from disk or host memory. */
-  readonly numFetchedBlocks: number
-  /** Blocks that were evicted into host memory. */
-  readonly numParkedBlocks: number
-  readonly numSteps: number
-  /** Tokens run through the model: of prompts, and generated ones. */
-  readonly numComputedTokens: number
-  readonly numGeneratedTokens: number
-  /** Sequences that have got their first token, and the sum of their times to it, in milliseconds. */
-  readonly numFirstTokens: number
-  readonly sumTimeToFirstToken: number
-  readonly residentBytes: number
-  /** Of the objects in the engine's thread. */
-  readonly heapBytes: number
-}
+export type { EngineStats, StepOutput } from './step-output.ts'
 
 /** Longest time that logits wait for the masks of their rows; a sequence whose mask is later misses steps. */
 const maskGraceMs = 5
@@ -79,9 +31,8 @@ export class Engine {
   readonly #adapters: Adapters | undefined
   #matchers: Matchers | undefined
   readonly #requests = new Map<string, Sequence[]>()
-  readonly #beamGroups = new Map<string, BeamGroup>()
+  readonly #beams: BeamGroups
   readonly #processors: LogitsProcessors | undefined
-  readonly #copyBlock: ((from: number, to: number) => Promise<void>) | undefined
   /** Milliseconds of the clock at which requests with a timeout end. */
   readonly #deadlines = new Map<string, number>()
   /** Requests that came while none were taken up. */
@@ -120,10 +71,13 @@ export class Engine {
     this.#runner = parts.runner
     this.#pool = parts.pool
     this.#eosIds = parts.eosIds
-    this.#copyBlock = parts.copyBlock
     this.#processors = parts.processors
     this.#openMatchers = parts.matchers
     this.#adapters = parts.adapters
+    this.#beams = new BeamGroups(parts, {
+      onMembers: (requestId, sequences) => this.#requests.set(requestId, sequences),
+      onEnd: (requestId) => this.#forget(requestId),
+    })
   }
 
   /** Whether a step would bring something on. */
@@ -146,10 +100,9 @@ export class Engine {
   #begin(request: EngineRequest): void {
     const { structuredOutputs: constraint, stopTokenIds: stopIds, keepSpecialTokens, n, bestOf } = request.params
     const adapter = request.lora === undefined ? undefined : this.#adapters?.find(request.lora)
-    const group = request.beamSearch && new BeamGroup(request, this.#eosIds, adapter)
-    if (group) this.#beamGroups.set(request.requestId, group)
-    const sequences =
-      group?.sequences ?? Array.from({ length: bestOf ?? n }, (_, i) => new Sequence(request, i, this.#eosIds, adapter))
+    const sequences = request.beamSearch
+      ? this.#beams.begin(request, adapter)
+      : Array.from({ length: bestOf ?? n }, (_, i) => new Sequence(request, i, this.#eosIds, adapter))
     this.#requests.set(request.requestId, sequences)
     // where a constraint has markers in it they may be special tokens
     const isMarked = constraint?.source.kind === 'structuralTag' || constraint?.source.kind === 'toolCalls'
@@ -157,7 +110,7 @@ export class Engine {
     const now = this.#clock()
     for (const sequence of sequences) {
       sequence.addedAt = now
-      if (!group) this.#openProcessors(sequence)
+      if (!request.beamSearch) this.#openProcessors(sequence)
       if (constraint) sequence.matcher = this.#openMatcher({ ...constraint, stopIds, textIds })
       if (request.lora !== undefined && this.#adapters) this.#adapters.enter(sequence)
       else this.#scheduler.add(sequence)
@@ -251,58 +204,7 @@ export class Engine {
     // a sequence may have been aborted while the device was computing
     const left = sampled.filter(({ sequence }) => !sequence.finish)
     const outputs = left.flatMap((result) => this.#collect(result))
-    return [...ended, ...outputs, ...(await this.#advanceBeams())]
-  }
-
-  /** Moves on the beam searches whose beams have all run. */
-  async #advanceBeams(): Promise<StepOutput[]> {
-    const outputs: StepOutput[] = []
-    for (const group of this.#beamGroups.values()) {
-      if (!group.isReady) {
-        for (const sequence of group.waiting) {
-          this.#scheduler.remove(sequence)
-          group.held.add(sequence)
-        }
-        continue
-      }
-      const step = group.advance()
-      if (!step) {
-        outputs.push(...this.#endBeams(group))
-        continue
-      }
-      this.#requests.set(group.request.requestId, group.sequences)
-      const copies = step.forks.flatMap(({ parent, child }) => this.#scheduler.fork(parent, child) ?? [])
-      for (const sequence of [...step.kept, ...step.dropped]) {
-        const wasHeld = group.held.delete(sequence)
-        if (wasHeld && step.kept.includes(sequence)) this.#scheduler.add(sequence)
-        if (!wasHeld && step.dropped.includes(sequence)) this.#scheduler.remove(sequence)
-      }
-      // all at once: an abort may come in between, and must find the group whole
-      await Promise.all(copies.map(({ from, to }) => this.#copyBlock!(from, to)))
-    }
-    return outputs
-  }
-
-  #endBeams(group: BeamGroup): StepOutput[] {
-    const { requestId, params } = group.request
-    this.#removeBeams(group)
-    return group.ended(params.n).map(({ tokenIds, score, stopToken }, index) => ({
-      requestId,
-      index,
-      tokenIds,
-      score,
-      ...(index === 0 && { numCachedTokens: group.numCached ?? 0 }),
-      finish: { reason: stopToken === undefined ? 'length' : 'stop', stopReason: group.stopReasonOf(stopToken) },
-    }))
-  }
-
-  #removeBeams(group: BeamGroup): void {
-    for (const sequence of group.sequences)
-      if (!group.held.has(sequence) && !this.#adapters?.isWaiting(sequence)) this.#scheduler.remove(sequence)
-    // all of them stood there as one
-    if (group.request.lora !== undefined) this.#adapters?.leave(group.first)
-    this.#beamGroups.delete(group.request.requestId)
-    this.#forget(group.request.requestId)
+    return [...ended, ...outputs, ...(await this.#beams.advance())]
   }
 
   #forget(requestId: string): void {
@@ -314,10 +216,10 @@ export class Engine {
   /** Waits a little for the masks of sequences whose logits are computed; those that still lack one have to be held. */
   async #awaitMasks(sequences: readonly Sequence[]): Promise<void> {
     const until = performance.now() + maskGraceMs
-    while (sequences.some(isWithoutMask)) {
+    while (sequences.some(({ lacksMask }) => lacksMask)) {
       const left = until - performance.now()
       if (left > 0) await this.#matchers?.changed(left)
-      else for (const { matcher } of sequences.filter(isWithoutMask)) matcher!.isLate = true
+      else for (const { matcher } of sequences.filter(({ lacksMask }) => lacksMask)) matcher!.isLate = true
       if (left <= 0) return
     }
   }
@@ -361,11 +263,7 @@ export class Engine {
   #collect(result: StepResult): StepOutput[] {
     if ('pooled' in result) return [this.#collectPooled(result)]
     const { sequence, token, logprobs } = result
-    const group = this.#beamGroups.get(sequence.request.requestId)
-    if (group) {
-      group.take(sequence, logprobs!)
-      return []
-    }
+    if (this.#beams.take(sequence, logprobs)) return []
     sequence.append(token, logprobs?.logprob)
     this.#numGeneratedTokens++
     if (sequence.numGenerated === 1) {
@@ -424,13 +322,8 @@ export class Engine {
     // it begins, and ends like any other
     if (held) this.#begin(held)
     this.#held.delete(requestId)
-    const group = this.#beamGroups.get(requestId)
-    if (group) {
-      for (const sequence of group.sequences) sequence.finish = { reason, stopReason: null }
-      this.#removeBeams(group)
-      const finish = { reason, stopReason: null }
-      return Array.from({ length: group.request.params.n }, (_, i) => ({ requestId, index: i, tokenIds: [], finish }))
-    }
+    const beams = this.#beams.abort(requestId, reason)
+    if (beams) return beams
     const sequences = (this.#requests.get(requestId) ?? []).filter((s) => index === undefined || s.index === index)
     return sequences.map((sequence) => {
       sequence.finish = { reason, stopReason: null }
@@ -500,17 +393,4 @@ export class Engine {
   async close(): Promise<void> {
     await this.#matchers?.end()
   }
-}
-
-function isWithoutMask({ matcher }: Sequence): boolean {
-  return matcher !== undefined && !matcher.next && !matcher.error
-}
-
-/** The row of a token that could not be drawn, for want of a mask, is run again when it can. */
-function withoutUnsampled(chunks: readonly Chunk[], sampled: readonly StepResult[]): Chunk[] {
-  const withToken = new Set(sampled.map(({ sequence }) => sequence))
-  return chunks.map(({ sequence, numTokens }) => {
-    const isWithout = numTokens === sequence.numPending && !withToken.has(sequence)
-    return { sequence, numTokens: isWithout ? numTokens - 1 : numTokens }
-  })
 }

@@ -11,7 +11,8 @@ import { GenerationStream } from './generation-stream.ts'
 import { runAll, streamAll, type BatchOptions, type IndexedEvent, type RequestOptions } from './batch.ts'
 import { loadFront, type Front } from './load-front.ts'
 import { locateModel, type ModelSource } from './locate-model.ts'
-import { resolveEngineOptions, type EngineOptions, type ResolvedEngineOptions } from './options.ts'
+import type { LLMOptions } from './llm-options.ts'
+import { resolveEngineOptions, type ResolvedEngineOptions } from './options.ts'
 import type { RequestOutput } from './outputs.ts'
 import type { LoadProgress, ModelInfo } from './protocol.ts'
 import { isOne, PoolingApi, type PromptPair } from './pooling/pooling-api.ts'
@@ -19,25 +20,10 @@ import type { PoolingParams, PoolingTaskName } from './pooling/pooling-params.ts
 import { PoolingTask } from './pooling/pooling-task.ts'
 import { poolingEngineRequest, requireGenerating } from './pooling/pooling-request.ts'
 import type { Prompt } from './prompt.ts'
+import { maxWaitingPerUser, requireRoom } from './queue-room.ts'
 import { resolveParams, type SamplingParams } from './sampling-params.ts'
 
-export interface LLMOptions extends EngineOptions {
-  /** Branch, tag or commit on the hub. */
-  readonly revision?: string
-  readonly cacheDir?: string
-  /** Never asks the network. */
-  readonly offline?: boolean
-  /** File with a Jinja chat template, in place of the model's own. */
-  readonly chatTemplate?: string
-  /** LoRA adapters to begin with: folders by name. Makes room for adapters as `enableLora` does. */
-  readonly loraModules?: Readonly<Record<string, string>>
-  readonly onProgress?: (progress: LoadProgress) => void
-  /**
-   * Told when the engine's thread has died and is started again, how often it was by now, and at last when that is given up;
-   * default: a warning of the process.
-   */
-  readonly onEngineCrash?: (reason: SlipwayError, numRestarts: number) => void
-}
+export type { LLMOptions } from './llm-options.ts'
 
 export interface ChatOptions extends BatchOptions, ChatParams, ParserNames {}
 
@@ -216,7 +202,7 @@ export class LLM extends PoolingApi {
       adapter,
       beamSearch,
     })
-    this.#requireRoom(client, request.scheduling.user)
+    requireRoom(client, request.scheduling.user, this.#options)
     const constraint = request.params.structuredOutputs
     const before = constraint && grammars.check(constraint.source)
     return new GenerationStream(client, tokenizer, request, options.signal, before)
@@ -235,28 +221,6 @@ export class LLM extends PoolingApi {
     return this.#client!
   }
 
-  get #maxWaitingPerUser(): number {
-    const { maxWaitingRequests, maxWaitingPerUser } = this.#options
-    return maxWaitingPerUser ?? Math.ceil(maxWaitingRequests / 2)
-  }
-
-  /** Throws `overload` when too many requests wait, or too many of one user, who must not fill the queue for all. */
-  #requireRoom(client: EngineClient, user: string): void {
-    const { maxNumSeqs, maxWaitingRequests } = this.#options
-    const own = client.numRequestsOf(user)
-    const retryAfter = client.secondsPerRequest
-    if (client.numRequests >= maxNumSeqs + maxWaitingRequests)
-      throw new SlipwayError('overload', `${client.numRequests} requests are under way; try again later`, {
-        retryAfter,
-      })
-    if (own < maxNumSeqs + this.#maxWaitingPerUser) return
-    const whose = user === '' ? 'without a user' : `of user ${JSON.stringify(user)}`
-    throw new SlipwayError('overload', `${own} requests ${whose} are under way, as many as may be; try again later`, {
-      retryAfter,
-      param: 'user',
-    })
-  }
-
   /**
    * Hands one text, or two that the tokenizer joins, to the engine for what its states come to. Throws as `submit`, and
    * when the model cannot do the task.
@@ -270,7 +234,7 @@ export class LLM extends PoolingApi {
     const { info, tokenizer } = this.#parts
     const client = this.#requireClient()
     const request = poolingEngineRequest({ task, prompt, params, info, tokenizer, options })
-    this.#requireRoom(client, request.scheduling.user)
+    requireRoom(client, request.scheduling.user, this.#options)
     return new PoolingTask(client, request, options.signal)
   }
 
@@ -385,7 +349,7 @@ export class LLM extends PoolingApi {
   /** Requests of a long list kept under way at once: enough to fill every step. */
   protected get width(): number {
     const { maxNumSeqs, maxWaitingRequests } = this.#options
-    return Math.min(2 * maxNumSeqs, maxWaitingRequests, maxNumSeqs + this.#maxWaitingPerUser)
+    return Math.min(2 * maxNumSeqs, maxWaitingRequests, maxNumSeqs + maxWaitingPerUser(this.#options))
   }
 
   protected override async client(): Promise<EngineClient> {

@@ -128,3 +128,15 @@ export class StepPlan {
     return this.#isProbing ? Math.min(most, Math.ceil(probeStretch * low) + probeTokens) : Math.max(1, low)
   }
 }
+
+/** The row of a token that could not be drawn, for want of a mask, is run again when it can. */
+export function withoutUnsampled(
+  chunks: readonly Chunk[],
+  sampled: readonly { readonly sequence: Sequence }[],
+): Chunk[] {
+  const withToken = new Set(sampled.map(({ sequence }) => sequence))
+  return chunks.map(({ sequence, numTokens }) => {
+    const isWithout = numTokens === sequence.numPending && !withToken.has(sequence)
+    return { sequence, numTokens: isWithout ? numTokens - 1 : numTokens }
+  })
+}
