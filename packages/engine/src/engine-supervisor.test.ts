@@ -29,7 +29,7 @@ test('an exception in the thread ends what is under way with an error, once, and
   const errors: Error[] = []
   const sink = { onStep: () => {}, onError: (error: Error) => void errors.push(error) }
   // no front sends such a thing; the thread throws where nothing catches
-  first.submit({ requestId: 'broken' } as EngineRequest, sink)
+  first.submit({ requestId: 'broken', scheduling: {} } as EngineRequest, sink)
   await first.exited
   expect(errors).toHaveLength(1)
   expect(errors[0]!.message).toContain('the engine stopped during the request')
@@ -40,7 +40,7 @@ test('an exception in the thread ends what is under way with an error, once, and
   expect((await engine.client.call('stats')).running).toBe(0)
   expect(crashes).toHaveLength(1)
   expect(engine.numRestarts).toBe(1)
-  expect(() => first.submit({ requestId: 'late' } as EngineRequest, sink)).toThrow('the engine stopped')
+  expect(() => first.submit({ requestId: 'late', scheduling: {} } as EngineRequest, sink)).toThrow('the engine stopped')
   await engine.close()
   // an orderly end is no crash
   expect(crashes).toHaveLength(1)

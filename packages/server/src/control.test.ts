@@ -40,7 +40,7 @@ describe('the admin key', () => {
     expect(response.status).toBe(401)
     expect(response.headers.get('www-authenticate')).toBe('Bearer')
     const { error } = (await response.json()) as { error: { type: string; code: string } }
-    expect(error).toMatchObject({ type: 'authentication_error', code: 'invalid_api_key' })
+    expect(error).toMatchObject({ type: 'invalid_request_error', code: 'invalid_api_key' })
   })
 
   test('the right one opens, whatever the case of the scheme', async () => {

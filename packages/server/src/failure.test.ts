@@ -1,6 +1,6 @@
 import { connect } from 'node:net'
 import { ChatTemplate, Tokenizer } from '@slipway/checkpoint'
-import type { GenerationEvent, LLM } from '@slipway/engine'
+import { ChatAnswer, type GenerationEvent, type LLM } from '@slipway/engine'
 import { miniModelDirectory } from '@slipway/mini'
 import { SlipwayError } from '@slipway/tensor'
 import type { Logger } from 'pino'
@@ -17,6 +17,16 @@ const failed: GenerationEvent = { type: 'finish', index: 0, finishReason: 'error
 
 const tokenizer = await Tokenizer.load(miniModelDirectory)
 const chatTemplate = await ChatTemplate.load(miniModelDirectory)
+
+const newAnswer = (): ChatAnswer =>
+  new ChatAnswer({
+    tokenizer,
+    decode: {},
+    reasoning: undefined,
+    promptEndsInThinking: false,
+    toolFormat: undefined,
+    tools: [],
+  })
 
 function fakeModel(events: () => AsyncGenerator<GenerationEvent>) {
   const abort = vi.fn()
@@ -40,7 +50,8 @@ function fakeModel(events: () => AsyncGenerator<GenerationEvent>) {
     info: { model: 'm', directory: '/models/m', maxModelLen: 100 },
     tokenizer,
     chatTemplate,
-    renderChat: () => [1],
+    loras: [],
+    planChat: () => ({ prompt: [1], params: {}, newAnswer }),
     submit: () => stream,
   }
   return { llm: llm as unknown as LLM, abort }

@@ -147,6 +147,6 @@ describe('the official client', () => {
     await expect(create({ stream: true, messages: [] })).rejects.toThrow(OpenAI.BadRequestError)
     await expect(create({ max_tokens: 100_000 })).rejects.toMatchObject({ code: 'context_length_exceeded' })
     await expect(client.models.retrieve('gpt-5')).rejects.toThrow(OpenAI.NotFoundError)
-    await expect(client.embeddings.create({ model: modelName, input: 'x' })).rejects.toThrow(OpenAI.NotFoundError)
+    await expect(client.moderations.create({ input: 'x' })).rejects.toThrow(OpenAI.NotFoundError)
   })
 })

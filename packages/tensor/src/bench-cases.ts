@@ -18,6 +18,8 @@ import { rmsNormOp } from './ops/rms-norm.ts'
 import { ropeWriteOp } from './ops/rope-write.ts'
 import { ropeOp, ropeTableOp } from './ops/rope.ts'
 import { routeExpertsOp } from './ops/route-experts.ts'
+import { layerNormOp } from './ops/layer-norm.ts'
+import { activateOp } from './ops/activate.ts'
 import { argmaxOp, logprobsOp, sampleOp } from './ops/sample.ts'
 
 function linearCase(rows: number, k: number, n: number, dtype: DType, rowType?: ActivationType): BenchCase {
@@ -173,7 +175,7 @@ function sampleCase(rows: number, label: string, params: readonly number[]): Ben
     label: `${rows}x${vocabulary} ${label}`,
     inputs: [
       { shape: [rows, vocabulary], dtype: 'f32', value: (i) => 12 * noise(i) ** 3 },
-      { shape: [rows, 4], dtype: 'f32', value: (i) => params[i % 4]! },
+      { shape: [rows, 5], dtype: 'f32', value: (i) => params[i % 5]! },
       { shape: [rows, 2], dtype: 'u32', value: (i) => i },
       { shape: [rows], dtype: 'u32', value: (i) => i },
     ],
@@ -213,6 +215,13 @@ export function benchCases(): readonly BenchCase[] {
     ...[1, 512].flatMap((rows) => (['bf16', 'i8'] as const).map((dtype) => ropeWriteCase(rows, dtype))),
     ...[1, 256].flatMap((rows): BenchCase[] => [
       { op: rmsNormOp, label: `${rows}x2048`, inputs: [f32(rows, 2048), f32(2048)], attributes: { eps: 1e-6 } },
+      {
+        op: layerNormOp,
+        label: `${rows}x2048`,
+        inputs: [f32(rows, 2048), f32(2048), f32(2048)],
+        attributes: { eps: 1e-6 },
+      },
+      { op: activateOp, label: `${rows}x5632, gelu`, inputs: [f32(rows, 5632)], attributes: { kind: 0 } },
       { op: siluMulOp, label: `${rows}x2x5632`, inputs: [f32(rows, 2 * 5632)], attributes: {} },
       { op: addOp, label: `${rows}x2048`, inputs: [f32(rows, 2048), f32(rows, 2048)], attributes: {} },
       { op: ropeOp, label: `${rows}x2048`, inputs: [f32(rows, 2048), f32(rows, 64)], attributes: { headDim: 64 } },
@@ -244,10 +253,11 @@ export function benchCases(): readonly BenchCase[] {
     ]),
     ...[1, 16, 256].flatMap(expertCases),
     ...[1, 8].flatMap((rows) => [
-      sampleCase(rows, 'greedy', [0, 0, 1, 0]),
-      sampleCase(rows, 'temperature 1', [1, 0, 1, 0]),
-      sampleCase(rows, 'topP 0.95', [1, 0, 0.95, 0]),
-      sampleCase(rows, 'topK 40', [1, 40, 1, 0]),
+      sampleCase(rows, 'greedy', [0, 0, 1, 0, 1]),
+      sampleCase(rows, 'temperature 1', [1, 0, 1, 0, 1]),
+      sampleCase(rows, 'topP 0.95', [1, 0, 0.95, 0, 1]),
+      sampleCase(rows, 'topK 40', [1, 40, 1, 0, 1]),
+      sampleCase(rows, 'typicalP 0.9', [1, 0, 1, 0, 0.9]),
     ]),
     {
       op: maskLogitsOp,

@@ -36,7 +36,6 @@ const statuses: Readonly<Partial<Record<ErrorKind, number>>> = {
 }
 
 const types: Readonly<Record<number, string>> = {
-  401: 'authentication_error',
   408: 'timeout_error',
   429: 'rate_limit_error',
   500: 'server_error',

@@ -66,10 +66,10 @@ export const badInput: ErrorRow[] = [
   // routes
   {
     name: 'unknown route',
-    path: '/v1/embeddings',
+    path: '/v1/moderations',
     body: {},
     status: 404,
-    message: 'no route /v1/embeddings',
+    message: 'no route /v1/moderations',
     code: 'unknown_url',
   },
   {

@@ -63,7 +63,9 @@ test('every setting can be given in all three places', () => {
       try {
         expect(attempt()).toEqual(value)
       } catch (error) {
-        expect(String(error)).toMatch(new RegExp(`option ${path.join('.')}: |Allowed choices`))
+        expect(String(error)).toMatch(
+          new RegExp(`option ${path.join('.')}(\\.0)?: |Allowed choices|It must be a number|is not a number`),
+        )
       }
     }
   }

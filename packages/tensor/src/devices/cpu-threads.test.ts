@@ -28,8 +28,8 @@ describe.skipIf(!loadNative().native)('work divided among threads', () => {
   const f32 = (...shape: number[]): HostTensor => random.normal(shape, 'f32', 3)
   const params = (values: readonly number[]): HostTensor =>
     hostTensor(
-      Array.from({ length: rows }, (_, row) => (row % 3 === 0 ? [0, 0, 1, 0] : values)).flat(),
-      [rows, 4],
+      Array.from({ length: rows }, (_, row) => (row % 3 === 0 ? [0, 0, 1, 0, 1] : values)).flat(),
+      [rows, 5],
       'f32',
     )
   const draws = [random.integers([rows, 2], 2 ** 32, 'u32'), random.integers([rows], 5000, 'u32')]
@@ -52,9 +52,9 @@ describe.skipIf(!loadNative().native)('work divided among threads', () => {
         given(permutation(640), [640], 'i32'),
       ],
     },
-    { op: sampleOp, inputs: [logits, params([1, 0, 1, 0]), ...draws] },
-    { op: sampleOp, inputs: [logits, params([0.8, 50, 0.9, 0.01]), ...draws] },
-    { op: sampleOp, inputs: [logits, params([1.5, 0, 0.3, 0]), ...draws] },
+    { op: sampleOp, inputs: [logits, params([1, 0, 1, 0, 1]), ...draws] },
+    { op: sampleOp, inputs: [logits, params([0.8, 50, 0.9, 0.01, 0.9]), ...draws] },
+    { op: sampleOp, inputs: [logits, params([1.5, 0, 0.3, 0, 1]), ...draws] },
     { op: argmaxOp, inputs: [logits] },
     { op: logprobsOp, inputs: [logits, random.integers([rows], vocabulary)], attributes: { k: 20 } },
   ]
