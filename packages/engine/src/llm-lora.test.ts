@@ -44,3 +44,28 @@ test('adapters can be there from the start; without room there are none', async 
   const wrong = LLM.load(miniModelDirectory, { ...options, loraModules: { poet: folder } })
   await expect(wrong).rejects.toThrow('has no adapter_config.json')
 })
+
+test('an engine that is started again has its adapters, and pauses if it did', async () => {
+  const quiet = { onEngineCrash: () => {} }
+  await using llm = await LLM.load(miniModelDirectory, { ...options, ...quiet, enableLora: true })
+  await llm.loadLora('poet', `${folder}lora-18`)
+  await llm.restartEngine()
+  await expect.poll(() => llm.state).toBe('ready')
+  expect(llm.loras).toMatchObject([{ name: 'poet' }])
+  expect((await llm.generate(ids, params, { lora: 'poet' })).outputs[0]!.tokenIds).toEqual(greedy)
+  await llm.pause()
+  await llm.restartEngine()
+  await expect.poll(() => llm.state).toBe('ready')
+  const held = llm.generate(ids, params, { lora: 'poet' })
+  expect(llm.isPaused).toBe(true)
+  await llm.resume()
+  expect((await held).outputs[0]!.tokenIds).toEqual(greedy)
+})
+
+test('weights under adapters stay', async () => {
+  await using llm = await LLM.load(miniModelDirectory, { ...options, enableLora: true })
+  await expect(llm.sleep()).rejects.toThrow('cannot give its weights back; start it without enableLora')
+  await expect(llm.updateWeights()).rejects.toThrow('cannot change its weights')
+  expect(llm.isPaused).toBe(false)
+  expect((await llm.generate(ids, params)).outputs).toHaveLength(1)
+})

@@ -189,3 +189,39 @@ describe.skipIf(!cpuAvailable().available)('LoRA', () => {
     expect(answers.get('none/0')!.tokenIds).not.toEqual(prompt!.greedy)
   })
 })
+
+describe.skipIf(!cpuAvailable().available)('with an adapter', () => {
+  const { name, prompts: list } = golden[0]!
+  const { ids, greedy: expected } = list[0]!
+
+  test('a beam search of width 1 is greedy, wider ones are their own in a crowd, and the adapter can go afterwards', async () => {
+    const search = async (beamWidth: number, crowd: boolean) => {
+      const { engine, adapters, device } = await open({ maxLoras: 2, blockSize: 4 })
+      const beamSearch = { beamWidth, lengthPenalty: 1, earlyStopping: false }
+      addRequest(engine, 'beams', ids, { n: beamWidth, maxTokens: 20, ignoreEos: true }, {}, { lora: name, beamSearch })
+      if (crowd) for (const other of names.slice(1, 5)) ask(engine, other, prompts.get(other)!)
+      const answers = await drain(engine)
+      // each sequence has left its place, so that all of them fit again
+      for (const other of names) adapters!.unload(other)
+      expect(adapters!.list).toEqual([])
+      engine.checkIdle()
+      device.close()
+      return Array.from({ length: beamWidth }, (_, i) => answers.get(`beams/${i}`)!)
+    }
+    const [single] = await search(1, false)
+    expect(single!.tokenIds).toEqual(expected)
+    expect(await search(3, true)).toEqual(await search(3, false))
+  })
+
+  test('an abort ends a beam search that waits for its adapter', async () => {
+    const { engine, device } = await open({ maxLoras: 1 })
+    ask(engine, names[1], prompts.get(names[1]!)!)
+    const beamSearch = { beamWidth: 2, lengthPenalty: 1, earlyStopping: false }
+    addRequest(engine, 'beams', ids, { n: 2, maxTokens: 20 }, {}, { lora: name, beamSearch })
+    await engine.step()
+    expect(engine.abort('beams')).toHaveLength(2)
+    await drain(engine)
+    engine.checkIdle()
+    device.close()
+  })
+})

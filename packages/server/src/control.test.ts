@@ -19,6 +19,16 @@ describe('the admin key', () => {
     return app.request('/reset_prefix_cache', { method, headers })
   }
 
+  test('opens its routes, and no others, where clients have keys of their own', async () => {
+    const app = createApp(llm, { servedModelNames: [modelName], adminKey, apiKeys: ['for-clients'] })
+    const ask = async (path: string, key: string, method = 'POST') =>
+      (await app.request(path, { method, headers: { authorization: `Bearer ${key}` } })).status
+    expect(await ask('/reset_prefix_cache', adminKey)).toBe(200)
+    expect(await ask('/reset_prefix_cache', 'for-clients')).toBe(401)
+    expect(await ask('/v1/models', 'for-clients', 'GET')).toBe(200)
+    expect(await ask('/v1/models', adminKey, 'GET')).toBe(401)
+  })
+
   test('without one the routes do not exist', async () => {
     const response = await call(appWith(), `Bearer ${adminKey}`)
     expect(response.status).toBe(404)
