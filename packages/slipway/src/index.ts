@@ -42,5 +42,5 @@ export {
   type ReasoningFormat,
   type ToolFormat,
 } from '@slipway/parsers'
-export { createApp, serve } from '@slipway/server'
+export { serve, type RunningServer, type ServerOptions } from './serve.ts'
 export { SlipwayError, type ErrorKind } from '@slipway/tensor'
