@@ -79,3 +79,14 @@ describe('slipway bench lines measure', () => {
     if (json) expect(JSON.parse(await readFile(join(folder, json), 'utf8'))).toHaveProperty('machine')
   })
 })
+
+describe('blocks of other commands run, one after the other', () => {
+  const bin = `"${process.execPath}" "${root}packages/slipway/bin.mjs"`
+  const own = blocks.filter(
+    ({ language, code }) => language === 'sh' && /^npx slipway (run-batch|tokenizer|collect-env)/m.test(code),
+  )
+  test.each(own)('$name', async ({ code }) => {
+    const { stdout } = await run('sh', ['-ec', code.replaceAll('npx slipway', bin)], { cwd: folder })
+    expect(stdout.length).toBeGreaterThan(0)
+  })
+})

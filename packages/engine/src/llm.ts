@@ -347,7 +347,7 @@ export class LLM extends PoolingApi {
   }
 
   /** Requests of a long list kept under way at once: enough to fill every step. */
-  protected get width(): number {
+  get width(): number {
     const { maxNumSeqs, maxWaitingRequests } = this.#options
     return Math.min(2 * maxNumSeqs, maxWaitingRequests, maxNumSeqs + maxWaitingPerUser(this.#options))
   }

@@ -1,3 +1,4 @@
+import { basename } from 'node:path'
 import { LLM, type LLMOptions, type LoadProgress } from '@slipway/engine'
 import { miniModelDirectory } from '@slipway/mini'
 import cliProgress from 'cli-progress'
@@ -5,6 +6,12 @@ import cliProgress from 'cli-progress'
 /** A model argument as the commands take it: none means the built-in model. */
 export function modelPath(model: string | undefined): string {
   return model ?? miniModelDirectory
+}
+
+/** The name under which a model is served: one of the hub as it is, of a directory the last part. */
+export function servedName(model: string | undefined): string {
+  if (model === undefined) return 'slipway-mini'
+  return /^[\w.-]+\/[\w.-]+$/.test(model) && !model.startsWith('.') ? model : basename(model)
 }
 
 /** Shows on standard error how far a load has come: a bar in a terminal, nothing in a pipe. */

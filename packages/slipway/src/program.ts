@@ -5,6 +5,7 @@ import { chatCommand } from './commands/chat.ts'
 import { completeCommand } from './commands/complete.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { generateCommand } from './commands/generate.ts'
+import { runBatchCommand } from './commands/run-batch.ts'
 import { serveCommand } from './commands/serve.ts'
 
 export const version: string = (
@@ -21,7 +22,15 @@ export function createProgram(): Command {
       'after',
       '\nMODEL is a directory in Hugging Face form or a name on the hub; without it, the built-in model is used.',
     )
-  for (const command of [serveCommand, generateCommand, chatCommand, completeCommand, benchCommand, doctorCommand])
+  for (const command of [
+    serveCommand,
+    generateCommand,
+    chatCommand,
+    completeCommand,
+    runBatchCommand,
+    benchCommand,
+    doctorCommand,
+  ])
     program.addCommand(command())
   return program
 }

@@ -40,7 +40,7 @@ export abstract class PoolingApi extends Controlled {
   abstract get info(): ModelInfo
 
   /** Requests of a long list kept under way at once. */
-  protected abstract get width(): number
+  abstract get width(): number
 
   abstract submitPooling(
     task: PoolingTaskName,

@@ -1,9 +1,10 @@
 import { writeFile } from 'node:fs/promises'
 import { profileModel, type LLMOptions } from '@slipway/engine'
 import { machineInfo, SlipwayError } from '@slipway/tensor'
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command, Option } from 'commander'
 import { measureRates, type RateCase } from '../bench-rates.ts'
 import { profileReport, ratesReport } from '../bench-report.ts'
+import { toCount } from '../config/flags.ts'
 import { kebab } from '../config/settings.ts'
 import { addEngineFlags, engineOptions } from '../flags.ts'
 import { loadModel, loadReporter, modelPath } from '../loading.ts'
@@ -93,14 +94,6 @@ function refuseFlags(flags: Flags): void {
   if (unused === undefined) return
   const reason = flags.profile ? 'a profile has no use for it' : 'it belongs to --profile'
   throw new SlipwayError('request', `--${kebab(unused)}: ${reason}; leave it away`, { param: unused })
-}
-
-function toCount(least: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text)
-    if (text.trim() !== '' && Number.isSafeInteger(value) && value >= least) return value
-    throw new InvalidArgumentError(`It must be a whole number from ${least} on.`)
-  }
 }
 
 function list(flags: string, description: string): Option {

@@ -1,4 +1,3 @@
-import { basename } from 'node:path'
 import { LLM } from '@slipway/engine'
 import { createLog, serve, type RunningServer } from '@slipway/server'
 import { SlipwayError } from '@slipway/tensor'
@@ -7,10 +6,8 @@ import { addConfigFlags } from '../config/flags.ts'
 import { resolveConfig } from '../config/resolve.ts'
 import { checkServeConfig, serveConfigSchema, splitServeConfig } from '../config/schema.ts'
 import { toLLMOptions } from '../flags.ts'
-import { loadReporter, modelPath } from '../loading.ts'
+import { loadReporter, modelPath, servedName } from '../loading.ts'
 import { stopOnSignals } from '../stop-signals.ts'
-
-const builtInName = 'slipway-mini'
 
 /** Starts the OpenAI-compatible server. */
 export function serveCommand(): Command {
@@ -25,7 +22,7 @@ export function serveCommand(): Command {
     const logger = createLog(settings)
     for (const warning of warnings) logger.warn(warning)
     logger.info({ config: effective }, 'effective configuration')
-    const names = settings.servedModelNames ?? [model === undefined ? builtInName : servedName(model)]
+    const names = settings.servedModelNames ?? [servedName(model)]
     const { report, done } = loadReporter()
     const llm = LLM.start(modelPath(model), {
       ...toLLMOptions(engine),
@@ -62,11 +59,6 @@ export function serveCommand(): Command {
     console.log(curlLine(server.url, names[0]!, pooling === null ? undefined : llm.ownTask))
     if (settings.playground && pooling === null) console.log(`or open ${server.url} in a browser`)
   })
-}
-
-/** A hub name as it is; of a directory, its last part. */
-function servedName(model: string): string {
-  return /^[\w.-]+\/[\w.-]+$/.test(model) && !model.startsWith('.') ? model : basename(model)
 }
 
 function curlLine(url: string, model: string, task: string | undefined): string {

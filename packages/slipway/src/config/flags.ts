@@ -55,6 +55,15 @@ export function toNumber(text: string): number {
   return value
 }
 
+/** Takes whole numbers from `least` on. */
+export function toCount(least: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text)
+    if (text.trim() !== '' && Number.isSafeInteger(value) && value >= least) return value
+    throw new InvalidArgumentError(`It must be a whole number from ${least} on.`)
+  }
+}
+
 /** A number where it reads as one, else the text: `--kv-cache-memory` takes both. */
 function toNumberOrText(text: string): number | string {
   const value = Number(text)
