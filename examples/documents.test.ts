@@ -72,7 +72,11 @@ describe('slipway bench lines measure', () => {
     .filter(({ language }) => language === 'sh')
     .flatMap(({ code }) => code.split('\n').filter((line) => line.startsWith('npx slipway bench')))
   test.each(lines)('%s', async (line) => {
-    const { stdout, stderr } = await run('sh', ['-ec', line.replace('npx slipway', bin)], { cwd: folder })
+    const { stdout, stderr } = await run(
+      'sh',
+      ['-ec', line.replace('npx slipway', bin).replaceAll('http://127.0.0.1:8000', url)],
+      { cwd: folder },
+    )
     expect(stderr).toBe('')
     expect(stdout).toMatch(/tok\/s|GFLOP\/s/)
     const json = /--json (\S+)/.exec(line)?.[1]

@@ -7,6 +7,7 @@ import { profileReport, ratesReport } from '../bench-report.ts'
 import { toCount } from '../config/flags.ts'
 import { kebab } from '../config/settings.ts'
 import { addEngineFlags, engineOptions } from '../flags.ts'
+import { benchServeCommand } from './bench-serve.ts'
 import { loadModel, loadReporter, modelPath } from '../loading.ts'
 
 interface Flags {
@@ -30,6 +31,9 @@ export function benchCommand(): Command {
   const command = new Command('bench')
     .description('measure the speed of a model: rates, or with --profile the time of every op')
     .argument('[model]')
+    // flags after "serve" are those of serve
+    .enablePositionalOptions()
+    .addCommand(benchServeCommand())
     .addOption(list('--prompt <n,...>', 'lengths of the prompts (default: 128,512)'))
     .addOption(new Option('--tokens <n>', 'new tokens of each sequence (default: 64)').argParser(toCount(2)))
     .addOption(list('--batch <n,...>', 'sequences at once (default: 1,4)'))

@@ -29,7 +29,7 @@ export interface ResolvedConfig<S extends z.ZodType> {
 export type Environment = Readonly<Record<string, string | undefined>>
 
 /** Of the project, but no settings. */
-const otherVariables = new Set(['SLIPWAY_CACHE', 'SLIPWAY_CONFIG', 'SLIPWAY_ISA', 'SLIPWAY_NATIVE'])
+export const otherVariables = new Set(['SLIPWAY_CACHE', 'SLIPWAY_CONFIG', 'SLIPWAY_ISA', 'SLIPWAY_NATIVE'])
 
 /**
  * Settings from the command line, the environment, a file and the schema's defaults, the first of these that gives one.
