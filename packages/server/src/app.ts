@@ -29,6 +29,7 @@ import { getModel, getModels } from './openai/models.ts'
 import type { ServerOptions } from './options.ts'
 import { Playground } from './playground.ts'
 import { postClassify, postEmbeddings, postPooling, postRerank, postScore } from './pooling/routes.ts'
+import { postDetokenize, postTokenize } from './tokenize/routes.ts'
 
 /** What a page from elsewhere may read of an answer's head. */
 const exposeHeaders = [
@@ -105,6 +106,9 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
   for (const path of ['/v1/classify', '/classify']) route('POST', path, postClassify)
   for (const path of ['/v1/score', '/score']) route('POST', path, postScore)
   for (const path of ['/v1/rerank', '/v2/rerank', '/rerank']) route('POST', path, postRerank)
+  for (const path of ['/tokenize', '/detokenize']) app.use(path, ready)
+  route('POST', '/tokenize', postTokenize)
+  route('POST', '/detokenize', postDetokenize)
   route('POST', '/v1/load_lora_adapter', postLoadLora)
   route('POST', '/v1/unload_lora_adapter', postUnloadLora)
   const { adminKey } = context.options

@@ -65,6 +65,8 @@ export function getRoot(c: Context<ServerEnv>, context: ServerContext): Response
       '/v1/score',
       '/v1/rerank',
       '/pooling',
+      '/tokenize',
+      '/detokenize',
       '/v1/models',
       '/v1/engine/events',
       '/health',
