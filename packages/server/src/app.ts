@@ -29,6 +29,7 @@ import { getModel, getModels } from './openai/models.ts'
 import type { ServerOptions } from './options.ts'
 import { Playground } from './playground.ts'
 import { postClassify, postEmbeddings, postPooling, postRerank, postScore } from './pooling/routes.ts'
+import { postResponses } from './responses/routes.ts'
 import { postDetokenize, postTokenize } from './tokenize/routes.ts'
 
 /** What a page from elsewhere may read of an answer's head. */
@@ -96,9 +97,11 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
   // a name on the hub has a slash in it
   route('GET', '/v1/models/:id{.+}', getModel)
   route('GET', '/v1/engine/events', getEngineEvents)
-  for (const path of ['/v1/chat/completions', '/v1/completions']) app.use(path, whenGenerating(context))
+  for (const path of ['/v1/chat/completions', '/v1/completions', '/v1/responses'])
+    app.use(path, whenGenerating(context))
   route('POST', '/v1/chat/completions', postChatCompletions)
   route('POST', '/v1/completions', postCompletions)
+  route('POST', '/v1/responses', postResponses)
   // the paths of OpenAI, Jina, Cohere and vLLM
   for (const path of ['/pooling', '/classify', '/score', '/rerank', '/v2/rerank']) app.use(path, ready)
   route('POST', '/v1/embeddings', postEmbeddings)

@@ -60,6 +60,7 @@ export function getRoot(c: Context<ServerEnv>, context: ServerContext): Response
     routes: [
       '/v1/chat/completions',
       '/v1/completions',
+      '/v1/responses',
       '/v1/embeddings',
       '/v1/classify',
       '/v1/score',
