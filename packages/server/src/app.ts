@@ -4,6 +4,8 @@ import { Hono, type Context } from 'hono'
 import { cors } from 'hono/cors'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { postLoadLora, postUnloadLora } from './adapters.ts'
+import { anthropicError, isAnthropicPath } from './anthropic/errors.ts'
+import { postCountTokens, postMessages } from './anthropic/routes.ts'
 import { answerTo, createContext, type ServerContext } from './context.ts'
 import { getConfig, getHealth, getLoad, getMetrics, getReady, getVersion, whenGenerating, whenReady } from './health.ts'
 import {
@@ -50,8 +52,10 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
   const app = new Hono<ServerEnv>()
 
   const answer = (error: unknown, c: Context<ServerEnv>): Response => {
-    const { status, headers, body } = answerTo(error, context, c.get('requestId'))
-    return c.json(body, status as ContentfulStatusCode, headers)
+    const requestId = c.get('requestId')
+    const told = answerTo(error, context, requestId)
+    const body = isAnthropicPath(c.req.path) ? anthropicError(told, requestId) : told.body
+    return c.json(body, told.status as ContentfulStatusCode, told.headers)
   }
   app.onError(answer)
   app.notFound((c) => {
@@ -102,6 +106,8 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
   route('POST', '/v1/chat/completions', postChatCompletions)
   route('POST', '/v1/completions', postCompletions)
   route('POST', '/v1/responses', postResponses)
+  route('POST', '/v1/messages', postMessages)
+  route('POST', '/v1/messages/count_tokens', postCountTokens)
   // the paths of OpenAI, Jina, Cohere and vLLM
   for (const path of ['/pooling', '/classify', '/score', '/rerank', '/v2/rerank']) app.use(path, ready)
   route('POST', '/v1/embeddings', postEmbeddings)

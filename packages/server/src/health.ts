@@ -61,6 +61,8 @@ export function getRoot(c: Context<ServerEnv>, context: ServerContext): Response
       '/v1/chat/completions',
       '/v1/completions',
       '/v1/responses',
+      '/v1/messages',
+      '/v1/messages/count_tokens',
       '/v1/embeddings',
       '/v1/classify',
       '/v1/score',
