@@ -17,8 +17,8 @@ export interface TypedEvent {
 }
 
 /**
- * Server-sent events, one for each chunk, then `[DONE]` unless they are typed. A chunk is asked for only when the socket takes more, and a
- * quiet stream sends comments so that nobody in between takes it for dead.
+ * Server-sent events, one for each chunk, then `[DONE]` unless they are typed. A chunk is asked for only when the socket
+ * takes more, and a quiet stream sends comments so that nobody in between takes it for dead.
  */
 export function sseResponse(
   chunks: AsyncIterable<unknown>,
