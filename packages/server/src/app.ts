@@ -4,6 +4,8 @@ import { Hono, type Context } from 'hono'
 import { cors } from 'hono/cors'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { postLoadLora, postUnloadLora } from './adapters.ts'
+import { anthropicError, isAnthropicPath } from './anthropic/errors.ts'
+import { postCountTokens, postMessages } from './anthropic/routes.ts'
 import { answerTo, createContext, type ServerContext } from './context.ts'
 import { getConfig, getHealth, getLoad, getMetrics, getReady, getVersion, whenGenerating, whenReady } from './health.ts'
 import {
@@ -29,6 +31,8 @@ import { getModel, getModels } from './openai/models.ts'
 import type { ServerOptions } from './options.ts'
 import { Playground } from './playground.ts'
 import { postClassify, postEmbeddings, postPooling, postRerank, postScore } from './pooling/routes.ts'
+import { postResponses } from './responses/routes.ts'
+import { postDetokenize, postTokenize } from './tokenize/routes.ts'
 
 /** What a page from elsewhere may read of an answer's head. */
 const exposeHeaders = [
@@ -48,8 +52,10 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
   const app = new Hono<ServerEnv>()
 
   const answer = (error: unknown, c: Context<ServerEnv>): Response => {
-    const { status, headers, body } = answerTo(error, context, c.get('requestId'))
-    return c.json(body, status as ContentfulStatusCode, headers)
+    const requestId = c.get('requestId')
+    const told = answerTo(error, context, requestId)
+    const body = isAnthropicPath(c.req.path) ? anthropicError(told, requestId) : told.body
+    return c.json(body, told.status as ContentfulStatusCode, told.headers)
   }
   app.onError(answer)
   app.notFound((c) => {
@@ -95,9 +101,13 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
   // a name on the hub has a slash in it
   route('GET', '/v1/models/:id{.+}', getModel)
   route('GET', '/v1/engine/events', getEngineEvents)
-  for (const path of ['/v1/chat/completions', '/v1/completions']) app.use(path, whenGenerating(context))
+  for (const path of ['/v1/chat/completions', '/v1/completions', '/v1/responses'])
+    app.use(path, whenGenerating(context))
   route('POST', '/v1/chat/completions', postChatCompletions)
   route('POST', '/v1/completions', postCompletions)
+  route('POST', '/v1/responses', postResponses)
+  route('POST', '/v1/messages', postMessages)
+  route('POST', '/v1/messages/count_tokens', postCountTokens)
   // the paths of OpenAI, Jina, Cohere and vLLM
   for (const path of ['/pooling', '/classify', '/score', '/rerank', '/v2/rerank']) app.use(path, ready)
   route('POST', '/v1/embeddings', postEmbeddings)
@@ -105,6 +115,9 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
   for (const path of ['/v1/classify', '/classify']) route('POST', path, postClassify)
   for (const path of ['/v1/score', '/score']) route('POST', path, postScore)
   for (const path of ['/v1/rerank', '/v2/rerank', '/rerank']) route('POST', path, postRerank)
+  for (const path of ['/tokenize', '/detokenize']) app.use(path, ready)
+  route('POST', '/tokenize', postTokenize)
+  route('POST', '/detokenize', postDetokenize)
   route('POST', '/v1/load_lora_adapter', postLoadLora)
   route('POST', '/v1/unload_lora_adapter', postUnloadLora)
   const { adminKey } = context.options

@@ -54,11 +54,13 @@ export const messageSchema = z.discriminatedUnion(
   },
 )
 
+export type ApiMessage = z.output<typeof messageSchema>
+
 /**
  * A message as chat templates know it: text parts joined by line ends as vLLM does, `developer` under its older name
  * `system`, and the arguments of past tool calls as objects.
  */
-export function toTemplateMessage(message: z.output<typeof messageSchema>): ChatMessage {
+export function toTemplateMessage(message: ApiMessage): ChatMessage {
   const role = message.role === 'developer' ? 'system' : message.role
   const { content, ...rest } = message
   const given = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== null && value !== undefined))

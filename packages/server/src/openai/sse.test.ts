@@ -29,6 +29,26 @@ describe('sseResponse', () => {
     expect(onEnd).toHaveBeenCalledTimes(1)
   })
 
+  test('typed events are named, with a ping of their own and without [DONE]', async () => {
+    vi.useFakeTimers()
+    let go = (): void => {}
+    const chunks = (async function* () {
+      await new Promise<void>((resolve) => (go = resolve))
+      yield { type: 'begin', n: 1 }
+      throw new Error('broken')
+    })()
+    const toError = () => ({ type: 'error' })
+    const options = { heartbeatSeconds: 1, onEnd: vi.fn(), toError, isTyped: true, ping: { type: 'ping' } }
+    const reader = sseResponse(chunks, options).body!.getReader()
+    const first = next(reader)
+    await vi.advanceTimersByTimeAsync(1000)
+    expect(await first).toBe('event: ping\ndata: {"type":"ping"}\n\n')
+    go()
+    expect(await next(reader)).toBe('event: begin\ndata: {"type":"begin","n":1}\n\n')
+    expect(await next(reader)).toBe('event: error\ndata: {"type":"error"}\n\n')
+    expect((await reader.read()).done).toBe(true)
+  })
+
   test('a chunk is made only when the reader asks', async () => {
     let made = 0
     const { reader } = respond(

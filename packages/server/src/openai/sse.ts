@@ -5,21 +5,31 @@ export interface SseOptions {
   /** Called once when nothing more will be read: at the end, on an error, or when the client goes. */
   readonly onEnd: () => void
   /** The error object for a stream that breaks. */
-  readonly toError: (error: unknown) => ApiErrorBody
+  readonly toError: (error: unknown) => ApiErrorBody | TypedEvent
+  /** Chunks that say their `type` are named by it, and no `[DONE]` ends them. */
+  readonly isTyped?: boolean
+  /** What a quiet stream sends; default a comment. */
+  readonly ping?: TypedEvent
 }
 
-const ping = ': ping\n\n'
+export interface TypedEvent {
+  readonly type: string
+}
 
 /**
- * Server-sent events, one for each chunk, then `[DONE]`. A chunk is asked for only when the socket takes more, and a
- * quiet stream sends comments so that nobody in between takes it for dead.
+ * Server-sent events, one for each chunk, then `[DONE]` unless they are typed. A chunk is asked for only when the socket
+ * takes more, and a quiet stream sends comments so that nobody in between takes it for dead.
  */
 export function sseResponse(
   chunks: AsyncIterable<unknown>,
-  { heartbeatSeconds, onEnd, toError }: SseOptions,
+  { heartbeatSeconds, onEnd, toError, isTyped = false, ping }: SseOptions,
 ): Response {
   const source = chunks[Symbol.asyncIterator]()
   const encoder = new TextEncoder()
+  const event = (value: unknown): string => {
+    const name = isTyped ? `event: ${(value as TypedEvent).type}\n` : ''
+    return `${name}data: ${JSON.stringify(value)}\n\n`
+  }
   let next: Promise<IteratorResult<unknown>> | undefined
   let isLeft = false
   const body = new ReadableStream<Uint8Array>(
@@ -29,10 +39,10 @@ export function sseResponse(
         try {
           next ??= source.next()
           const result = await firstOf(next, heartbeatSeconds * 1000)
-          if (result === undefined) return send(ping)
+          if (result === undefined) return send(ping ? event(ping) : ': ping\n\n')
           next = undefined
           if (!result.done) return send(event(result.value))
-          send('data: [DONE]\n\n')
+          if (!isTyped) send('data: [DONE]\n\n')
         } catch (error) {
           // the end of a generation that the client has left is no news
           if (isLeft) return
@@ -57,10 +67,6 @@ export function sseResponse(
       'x-accel-buffering': 'no',
     },
   })
-}
-
-function event(value: unknown): string {
-  return `data: ${JSON.stringify(value)}\n\n`
 }
 
 /** What the promise gives, or undefined when it takes longer. */

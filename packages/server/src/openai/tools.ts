@@ -3,8 +3,11 @@ import type { ToolCallDelta } from '@slipway/parsers'
 import { z } from 'zod'
 import { arrayOf } from './array-of.ts'
 
+/** Name of a tool. */
+export const toolName = z.string().regex(/^[\w.:/-]{1,128}$/, 'must be 1 to 128 letters, digits or _ . : / -')
+
 const functionSchema = z.strictObject({
-  name: z.string().regex(/^[\w.:/-]{1,128}$/, 'must be 1 to 128 letters, digits or _ . : / -'),
+  name: toolName,
   description: z.string().nullish(),
   parameters: z.record(z.string(), z.unknown()).nullish(),
   strict: z.boolean().nullish(),

@@ -4,7 +4,7 @@ import { z } from 'zod'
  * A parameter that we cannot honour: it may only say what is the case without it. `remedy` tells what to do instead.
  * The same form serves parameters that ask for nothing but bookkeeping at a provider, see `labels`.
  */
-function unlessInert(remedy: string, ...inert: readonly unknown[]) {
+export function unlessInert(remedy: string, ...inert: readonly unknown[]) {
   const texts = new Set(inert.map((value) => JSON.stringify(value)))
   return z
     .unknown()
