@@ -42,5 +42,5 @@ export {
   type ReasoningFormat,
   type ToolFormat,
 } from '@slipway/parsers'
-export { createApp, serve } from '@slipway/server'
+export { createApp, healthProto, openInferenceProto, serve } from '@slipway/server'
 export { SlipwayError, type ErrorKind } from '@slipway/tensor'

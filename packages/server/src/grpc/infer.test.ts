@@ -1,9 +1,12 @@
+import { connect } from 'node:http2'
 import { status } from '@grpc/grpc-js'
 import type { LLM } from '@slipway/engine'
 import type OpenAI from 'openai'
+import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { RunningServer } from '../serve.ts'
 import { GrpcClient, output, responsesOf, texts } from '../testing/grpc-client.ts'
+import { loadServices } from './protos.ts'
 import { expectIdle, modelName, serveClient, startModel, untilBusy } from '../testing/harness.ts'
 import { serve } from '../serve.ts'
 
@@ -213,18 +216,34 @@ describe('ModelStreamInfer', () => {
   })
 
   test('a reader that takes nothing is dropped, and its request ends', async () => {
-    const hasty = await serve(llm, { port: 0, grpcPort: 0, servedModelNames: [modelName], slowReaderSeconds: 0.3 })
-    const other = new GrpcClient(hasty.grpcAddress!)
-    const call = other.stream()
+    const lines: unknown[] = []
+    const logger = pino({ level: 'info' }, { write: (line: string) => void lines.push(JSON.parse(line)) })
+    const hasty = await serve(llm, {
+      port: 0,
+      grpcPort: 0,
+      servedModelNames: [modelName],
+      slowReaderSeconds: 0.3,
+      logger,
+    })
+    // the client of gRPC reads ahead; this one takes what its window holds, and no more
+    const session = connect(`http://${hasty.grpcAddress!}`)
+    const head = { ':method': 'POST', ':path': '/inference.GRPCInferenceService/ModelStreamInfer', te: 'trailers' }
+    const call = session.request({ ...head, 'content-type': 'application/grpc' })
     call.on('error', () => {})
-    // ids of its own make responses larger than what the windows between the two hold
-    const id = 'x'.repeat(20_000)
+    // an id of its own makes responses large
     const parameters = { ...long, n: int(16) }
-    call.write({ model_name: modelName, id, inputs: texts('Hello'), parameters })
+    const request = { model_name: modelName, id: 'x'.repeat(20_000), inputs: texts('Hello'), parameters }
+    const { requestSerialize } = loadServices().inference['ModelStreamInfer']!
+    const message = requestSerialize(request)
+    const frame = Buffer.alloc(5)
+    frame.writeUInt32BE(message.length, 1)
+    call.write(Buffer.concat([frame, message]))
     await untilBusy(llm)
     await expectIdle(llm)
-    call.cancel()
-    other.close()
+    // not by coming to its end
+    const [line] = lines
+    expect(line).toMatchObject({ status: 408, finishReasons: Array.from({ length: 16 }, () => 'abort') })
+    session.destroy()
     await hasty.close()
   })
 })

@@ -1,4 +1,3 @@
-import { fileURLToPath } from 'node:url'
 import {
   credentials,
   Client,
@@ -12,18 +11,18 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
+import { healthProto, openInferenceProto } from '../grpc/proto-files.ts'
 import type { ModelInferResponse, ModelStreamInferResponse } from '../grpc/messages.ts'
 
 type Services = Record<'GRPCInferenceService' | 'Health', ServiceClientConstructor>
 
-function load(file: string, name: string): Services {
-  const path = fileURLToPath(new URL(`../../proto/${file}`, import.meta.url))
+function load(path: string, name: string): Services {
   const loaded = loadPackageDefinition(loadSync(path, { keepCase: true, longs: Number, enums: String, defaults: true }))
   return name.split('.').reduce<unknown>((at, part) => (at as Record<string, unknown>)[part], loaded) as Services
 }
 
-const inference = load('open_inference_grpc.proto', 'inference')
-const health = load('health.proto', 'grpc.health.v1')
+const inference = load(openInferenceProto, 'inference')
+const health = load(healthProto, 'grpc.health.v1')
 
 /** A client made from the published names and numbers, as any language makes it. */
 export class GrpcClient {
