@@ -1,4 +1,4 @@
-import { requireGenerating } from '@slipway/engine'
+import { requireGenerating, type LLM } from '@slipway/engine'
 import type { Context, MiddlewareHandler } from 'hono'
 import { servedNames, version, type ServerContext } from './context.ts'
 import { unavailable } from './http/errors.ts'
@@ -20,10 +20,15 @@ export function getHealth(c: Context<ServerEnv>, { llm }: ServerContext): Respon
 }
 
 /** GET /ready: 200 when requests are taken; 503 while the model loads or its engine starts again, and during the end. */
-export function getReady(c: Context<ServerEnv>, { llm, isDraining }: ServerContext): Response {
-  const status = isDraining ? 'draining' : llm.state
+export function getReady(c: Context<ServerEnv>, context: ServerContext): Response {
+  const status = readiness(context)
   if (status === 'ready') return c.json({ status })
   return c.json({ status }, 503, { 'retry-after': '1' })
+}
+
+/** `ready` when requests are taken. */
+export function readiness({ llm, isDraining }: ServerContext): LLM['state'] | 'draining' {
+  return isDraining ? 'draining' : llm.state
 }
 
 /** GET /load: how busy the server is. `server_load` is vLLM's. */
@@ -92,19 +97,20 @@ export function whenGenerating({ llm }: ServerContext): MiddlewareHandler<Server
 
 /** Refuses requests that need a model while there is none. */
 export function whenReady(context: ServerContext): MiddlewareHandler<ServerEnv> {
-  const { llm } = context
   return async (_, next) => {
-    if (context.isDraining) throw unavailable('the server is shutting down', 'shutting_down')
-    if (llm.state === 'restarting')
-      throw unavailable('the engine is being started again; try again in a moment', 'engine_restarting', 1)
-    if (llm.state === 'loading')
-      throw unavailable('the model is still loading; try again in a moment', 'model_loading', 1)
-    if (llm.state === 'failed')
-      throw unavailable(
-        'there is no model: it failed to load or to run; the log of the server tells why',
-        'model_failed',
-      )
-    if (llm.state === 'closed') throw unavailable('the server is shutting down', 'shutting_down')
+    requireReady(context)
     await next()
   }
+}
+
+/** Throws 503 while there is no model to ask. */
+export function requireReady({ llm, isDraining }: ServerContext): void {
+  if (isDraining) throw unavailable('the server is shutting down', 'shutting_down')
+  if (llm.state === 'restarting')
+    throw unavailable('the engine is being started again; try again in a moment', 'engine_restarting', 1)
+  if (llm.state === 'loading')
+    throw unavailable('the model is still loading; try again in a moment', 'model_loading', 1)
+  if (llm.state === 'failed')
+    throw unavailable('there is no model: it failed to load or to run; the log of the server tells why', 'model_failed')
+  if (llm.state === 'closed') throw unavailable('the server is shutting down', 'shutting_down')
 }

@@ -1,4 +1,5 @@
 export { createApp } from './app.ts'
+export { healthProto, openInferenceProto } from './grpc/proto-files.ts'
 export type { ApiErrorBody } from './http/errors.ts'
 export type { ServerEnv } from './http/request-id.ts'
 export type { ChatCompletion, ChatCompletionChunk } from './openai/chat.ts'

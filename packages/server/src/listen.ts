@@ -58,7 +58,8 @@ function dropSlowReaders(server: Server, seconds: number): void {
   })
 }
 
-function readCertificate({
+/** Key and certificate, if there are any. */
+export function readCertificate({
   sslKeyfile,
   sslCertfile,
 }: ResolvedServerOptions): { key: Buffer; cert: Buffer } | undefined {
@@ -88,11 +89,14 @@ function readFor(param: string, path: string): Buffer {
   }
 }
 
-function listenError(error: unknown, host: string, port: number): SlipwayError {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
+/** Why there is no socket; `flag` is where its port is set. */
+export function listenError(error: unknown, host: string, port: number, flag = '--port'): SlipwayError {
+  const given = error instanceof Error && 'code' in error ? error.code : undefined
+  // gRPC has only its text
+  const code = given ?? /\bE[A-Z]{4,}\b/.exec(String(error))?.[0]
   const reasons: Readonly<Record<string, string>> = {
-    EADDRINUSE: `port ${port} is in use; choose another with --port`,
-    EACCES: `port ${port} needs more rights; choose one above 1023 with --port`,
+    EADDRINUSE: `port ${port} is in use; choose another with ${flag}`,
+    EACCES: `port ${port} needs more rights; choose one above 1023 with ${flag}`,
     EADDRNOTAVAIL: `this machine has no address ${host}; choose another with --host`,
     ENOTFOUND: `there is no host named ${host}; choose another with --host`,
   }
@@ -101,7 +105,7 @@ function listenError(error: unknown, host: string, port: number): SlipwayError {
 }
 
 /** An address for clients on this machine. */
-function reachable(address: string): string {
+export function reachable(address: string): string {
   if (address === '0.0.0.0') return '127.0.0.1'
   if (address === '::') return '[::1]'
   return address.includes(':') ? `[${address}]` : address

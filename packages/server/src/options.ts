@@ -30,6 +30,12 @@ export const apiKeySchema = z.strictObject({
 export const serverOptionsSchema = z.strictObject({
   host: z.string().min(1).default('127.0.0.1').describe('address to listen on; 0.0.0.0 or :: for all'),
   port: z.int().min(0).max(65535).default(8000).describe('0 takes any free one'),
+  grpcPort: z
+    .int()
+    .min(0)
+    .max(65535)
+    .optional()
+    .describe('port for gRPC, the Open Inference Protocol; 0 takes any free one; default: no gRPC'),
   servedModelNames: z
     .array(z.string().min(1).max(256))
     .min(1)

@@ -1,9 +1,11 @@
 import { once } from 'node:events'
+import type { Server } from 'node:http'
 import { setTimeout as after } from 'node:timers/promises'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import type { LLM } from '@slipway/engine'
 import { appOf } from './app.ts'
-import { createContext } from './context.ts'
+import { createContext, type ServerContext } from './context.ts'
+import type { GrpcServer } from './grpc/server.ts'
 import { refusal, toApiError } from './http/errors.ts'
 import { listen } from './listen.ts'
 import type { ServerOptions } from './options.ts'
@@ -12,6 +14,8 @@ export interface RunningServer {
   /** With an address that a client on this machine can use. */
   readonly url: string
   readonly port: number
+  /** Where gRPC is served, as host:port, if it is. */
+  readonly grpcAddress: string | undefined
   /**
    * Refuses new requests, while GET /ready tells so, gives open ones `drainSeconds` to end, then ends them. Resolves to
    * whether all came to their end in time. The model stays open.
@@ -20,7 +24,7 @@ export interface RunningServer {
 }
 
 /**
- * Listens over HTTP. Begin with `LLM.start`, then clients already get answers while the model loads.
+ * Listens over HTTP, and over gRPC where `grpcPort` is set. Begin with `LLM.start`, then clients already get answers while the model loads.
  *
  * @example
  * const llm = LLM.start('Qwen/Qwen3-0.6B')
@@ -28,13 +32,15 @@ export interface RunningServer {
  */
 export async function serve(llm: LLM, options: ServerOptions = {}): Promise<RunningServer> {
   const context = createContext(llm, options)
-  const { drainSeconds } = context.options
+  const { drainSeconds, grpcPort } = context.options
   // the globals Request and Response stay those of Node
   const answer = getRequestListener(appOf(context).fetch, { overrideGlobalObjects: false, errorHandler: notHttp })
   const { server, url, port } = await listen((incoming, outgoing) => void answer(incoming, outgoing), context.options)
+  const grpc = grpcPort === undefined ? undefined : await startGrpc(context, server)
   return {
     url,
     port,
+    grpcAddress: grpc?.address,
     async close() {
       context.isDraining = true
       const deadline = performance.now() + drainSeconds * 1000
@@ -43,6 +49,7 @@ export async function serve(llm: LLM, options: ServerOptions = {}): Promise<Runn
       for (const generations of context.open) generations.abort()
       const closed = once(server, 'close').then(() => true)
       server.close()
+      const grpcClosed = grpc?.close(graceMilliseconds)
       context.live.close()
       // connections that clients keep for later would hold up the end
       const sweep = setInterval(() => server.closeIdleConnections(), 50)
@@ -50,8 +57,19 @@ export async function serve(llm: LLM, options: ServerOptions = {}): Promise<Runn
       if (!inTime) server.closeAllConnections()
       await closed
       clearInterval(sweep)
-      return inTime && numCut === 0
+      return inTime && numCut === 0 && (await grpcClosed) !== false
     },
+  }
+}
+
+/** Who does not ask for gRPC does not load it. A server that cannot have it closes its other door again. */
+async function startGrpc(context: ServerContext, http: Server): Promise<GrpcServer> {
+  try {
+    const { serveGrpc } = await import('./grpc/server.ts')
+    return await serveGrpc(context)
+  } catch (error) {
+    http.close()
+    throw error
   }
 }
 

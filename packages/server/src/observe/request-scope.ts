@@ -1,9 +1,10 @@
 import type { GenerationStream } from '@slipway/engine'
 import type { KeyAccount } from '../http/key-account.ts'
 
-/** One HTTP request, from its head until nothing more is made for it: a stream goes on after its handler has returned. */
+/** One request over HTTP or gRPC, from its head until nothing more is made for it: a stream goes on after its handler has returned. */
 export class RequestScope {
   readonly requestId: string
+  /** That of HTTP, or GRPC. */
   readonly method: string
   /** By performance.now(). */
   readonly startedAt = performance.now()

@@ -17,17 +17,22 @@ export function withScope(context: ServerContext, routes: ReadonlySet<string>) {
     if (routes.has(c.req.path)) scope.route = c.req.path
     c.set('requestId', requestId)
     c.set('scope', scope)
-    context.numOpen++
-    scope.onEnd(() => {
-      context.numOpen--
-      context.metrics.observe(scope)
-      logRequest(context, scope)
-    })
-    traceRequest(scope, c.req.raw.headers, () => modelLabel(context))
+    openScope(context, scope, c.req.raw.headers)
     await next()
     c.header('x-request-id', requestId)
     // a connection that is kept would hold up the end
     if (context.isDraining) c.header('connection', 'close')
     scope.answered(c.res.status)
   })
+}
+
+/** Begins to count, log and trace a request; it is told of when it ends. */
+export function openScope(context: ServerContext, scope: RequestScope, headers: Headers): void {
+  context.numOpen++
+  scope.onEnd(() => {
+    context.numOpen--
+    context.metrics.observe(scope)
+    logRequest(context, scope)
+  })
+  traceRequest(scope, headers, () => modelLabel(context))
 }

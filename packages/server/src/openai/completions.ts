@@ -6,7 +6,7 @@ import { CompletionChoices, type CompletionChoice } from './completion-choices.t
 import { completionSchema, type CompletionRequest } from './completion-schema.ts'
 import { apiUsage, newEnvelope, type ApiUsage, type Envelope } from './envelope.ts'
 import { beamParams, samplingParams, schedulingOptions } from './fields.ts'
-import { apiFinishReason, Generations } from './generations.ts'
+import { apiFinishReason, Generations, type Submission } from './generations.ts'
 import { parseRequest } from './parse.ts'
 import { requireFits } from './prompt-limit.ts'
 import { sseResponse } from './sse.ts'
@@ -33,28 +33,11 @@ const defaultMaxTokens = 16
 export async function postCompletions(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
   const { llm, options } = context
   const request = parseRequest(completionSchema, await readJson(c.req.raw, options.maxBodyBytes))
-  const adapter = requireModel(context, request.model)
-  for (const prompt of request.prompt) requireFits(context, [prompt], 'prompt')
   const envelope = newEnvelope(context, 'cmpl', request.model)
-  const structured = await structuredParams(llm, request)
-  const beams = beamParams(request)
-  const generations = Generations.submit(context, {
+  const generations = await submitCompletions(context, request, {
     id: envelope.id,
     requestId: c.get('requestId'),
-    prompts: request.prompt,
-    params: {
-      ...samplingParams(request),
-      ...structured,
-      maxTokens: Math.max(1, request.max_tokens ?? defaultMaxTokens),
-      logprobs: request.logprobs,
-      bestOf: request.best_of,
-      promptLogprobs: request.prompt_logprobs ?? (request.echo ? request.logprobs : undefined),
-    },
-    beamSearch: beams && { ...beams, maxTokens: request.max_tokens ?? defaultMaxTokens },
-    askedMaxTokens: request.max_tokens,
-    names: { prompt: 'prompt', maxTokens: 'max_tokens' },
-    scheduling: schedulingOptions(request),
-    ...adapter,
+    promptName: 'prompt',
     signal: c.req.raw.signal,
     scope: c.get('scope'),
   })
@@ -74,6 +57,41 @@ export async function postCompletions(c: Context<ServerEnv>, context: ServerCont
     ),
     usage: apiUsage({ ...generations.usage, ...(request.max_tokens === 0 && { completionTokens: 0 }) }),
   } satisfies Completion)
+}
+
+/** Who asks, and how it is told what. */
+export type Caller = Pick<Submission, 'id' | 'signal' | 'scope'> & {
+  readonly requestId: string
+  readonly promptName: string
+}
+
+/** Gives a request to the engine, whatever way it came. */
+export async function submitCompletions(
+  context: ServerContext,
+  request: CompletionRequest,
+  { promptName, ...caller }: Caller,
+): Promise<Generations> {
+  const adapter = requireModel(context, request.model)
+  for (const prompt of request.prompt) requireFits(context, [prompt], promptName)
+  const structured = await structuredParams(context.llm, request)
+  const beams = beamParams(request)
+  return Generations.submit(context, {
+    ...caller,
+    prompts: request.prompt,
+    params: {
+      ...samplingParams(request),
+      ...structured,
+      maxTokens: Math.max(1, request.max_tokens ?? defaultMaxTokens),
+      logprobs: request.logprobs,
+      bestOf: request.best_of,
+      promptLogprobs: request.prompt_logprobs ?? (request.echo ? request.logprobs : undefined),
+    },
+    beamSearch: beams && { ...beams, maxTokens: request.max_tokens ?? defaultMaxTokens },
+    askedMaxTokens: request.max_tokens,
+    names: { prompt: promptName, maxTokens: 'max_tokens' },
+    scheduling: schedulingOptions(request),
+    ...adapter,
+  })
 }
 
 async function* completionChunks(

@@ -61,23 +61,34 @@ export function fitting<P extends Prompt>(
  * Lets `ask` put its requests to the engine, with the ways in which they end early: the client goes, or the server
  * closes. Faults are told in the API's names.
  */
-export async function asking<R>(
+export function asking<R>(
   c: Context<ServerEnv>,
+  context: ServerContext,
+  body: Parameters<typeof schedulingOptions>[0],
+  promptName: string,
+  ask: (options: BatchOptions) => Promise<R>,
+): Promise<R> {
+  return askingFor({ requestId: c.get('requestId'), gone: c.req.raw.signal }, context, body, promptName, ask)
+}
+
+/** The same, whatever way the request came; `gone` tells that nobody waits for the answer any more. */
+export async function askingFor<R>(
+  { requestId, gone }: { readonly requestId: string; readonly gone: AbortSignal },
   { open }: ServerContext,
   body: Parameters<typeof schedulingOptions>[0],
   promptName: string,
   ask: (options: BatchOptions) => Promise<R>,
 ): Promise<R> {
   const closing = new AbortController()
-  const entry = { ids: [c.get('requestId')], abort: () => closing.abort() }
+  const entry = { ids: [requestId], abort: () => closing.abort() }
   open.add(entry)
   try {
-    const signal = AbortSignal.any([c.req.raw.signal, closing.signal])
+    const signal = AbortSignal.any([gone, closing.signal])
     return await ask({ ...schedulingOptions(body), signal, progress: false })
   } catch (error) {
     if (closing.signal.aborted) throw unavailable('the server is shutting down', 'shutting_down')
     // nobody reads the answer any more
-    if (c.req.raw.signal.aborted) throw refusal('the client has gone', { code: 'aborted' })
+    if (gone.aborted) throw refusal('the client has gone', { code: 'aborted' })
     throw withApiNames(error, promptName)
   } finally {
     open.delete(entry)

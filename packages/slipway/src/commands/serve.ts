@@ -56,6 +56,7 @@ export function serveCommand(): Command {
     const size = `${(numParameters / 1e6).toFixed(1)}M parameters`
     console.log(`${names[0]}: ${size} as ${dtype} on ${device}, loaded in ${loadSeconds.toFixed(1)} s`)
     console.log(`up to ${maxModelLen} tokens per request, ${kvCacheTokens} in all; serving on ${server.url}\n`)
+    if (server.grpcAddress !== undefined) console.log(`gRPC, the Open Inference Protocol, on ${server.grpcAddress}\n`)
     console.log(curlLine(server.url, names[0]!, pooling === null ? undefined : llm.ownTask))
     if (settings.playground && pooling === null) console.log(`or open ${server.url} in a browser`)
   })
