@@ -233,9 +233,9 @@ export class Engine {
     })
   }
 
-  #fail(requestId: string, error: unknown): StepOutput[] {
+  #fail(requestId: string, error: unknown, index?: number): StepOutput[] {
     const wire = SlipwayError.toWire(error)
-    return this.abort(requestId, undefined, 'error').map((output) => ({ ...output, error: wire }))
+    return this.abort(requestId, index, 'error').map((output) => ({ ...output, error: wire }))
   }
 
   /** Ends the sequences whose grammar has come to its end. */
@@ -255,9 +255,7 @@ export class Engine {
     if (!this.#adapters) return []
     const { ready, failed } = this.#adapters.admit()
     for (const sequence of ready) this.#scheduler.add(sequence)
-    return failed.flatMap(({ sequence: { request, index }, error }) =>
-      this.abort(request.requestId, index, 'error').map((output) => ({ ...output, error: SlipwayError.toWire(error) })),
-    )
+    return failed.flatMap(({ sequence: { request, index }, error }) => this.#fail(request.requestId, error, index))
   }
 
   #collect(result: StepResult): StepOutput[] {

@@ -125,7 +125,7 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
   const adminRoute = (method: 'GET' | 'POST', path: string, handler: Handler): void => {
     if (adminKey === undefined) return
     guarded.add(path)
-    app.use(path, adminOnly(adminKey), whenReady(context))
+    app.use(path, adminOnly(adminKey), ready)
     route(method, path, handler)
   }
   adminRoute('POST', '/pause', postPause)
