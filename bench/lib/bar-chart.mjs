@@ -40,10 +40,13 @@ export function barChart(results) {
   }
   for (const result of results) {
     const unit = ['s', 'ms'].includes(result.unit) ? `${result.unit}, less is better` : result.unit
-    parts.push(label(8, y + 20, `${result.bench}, ${result.shape}, ${unit}`, 'font-weight="bold"'))
+    const title = [result.bench, result.shape, unit].filter(Boolean).join(', ')
+    parts.push(label(8, y + 20, title, 'font-weight="bold"'))
     y += titleHeight
-    const most = Math.max(...result.cases.flatMap(({ medians }) => Object.values(medians)))
+    const longest = Math.max(...result.cases.flatMap(({ medians }) => Object.values(medians)))
     for (const { label: text, medians } of result.cases) {
+      // rows that name their own units have nothing in common
+      const most = result.unit ? longest : Math.max(...Object.values(medians))
       const bars = names.filter((name) => name in medians)
       parts.push(label(labelWidth - 8, y + (bars.length * barHeight) / 2 + 4, text, 'text-anchor="end"'))
       for (const name of bars) {

@@ -1,6 +1,6 @@
 // @ts-check
 // A contestant's own process: loads a model once, then does what it is told and answers with times of arrival.
-import { readFileSync } from 'node:fs'
+import { ownTime } from './machine.mjs'
 import { random } from './random-bytes.mjs'
 
 /**
@@ -45,16 +45,7 @@ async function answer({ module, settings, task }) {
   const contestant = await import(module)
   runner ??= await contestant.open(settings)
   const arrivals = await runner.run(promptsOf(task, settings.vocab), task.tokens)
-  const { user, system } = process.cpuUsage()
-  return { info: runner.info, arrivals, cpuTime: (user + system) / 1000 + childrenTime() }
-}
-
-/** Milliseconds of processor time of ended child processes, where the system tells: node-llama-cpp tries its kernels in one. */
-function childrenTime() {
-  if (process.platform !== 'linux') return 0
-  // the name, which may hold anything, is in brackets; cutime and cstime follow as 14th and 15th, in 1/100 s (proc(5))
-  const fields = readFileSync('/proc/self/stat', 'utf8').split(') ').at(-1)?.split(' ') ?? []
-  return 10 * (Number(fields[13]) + Number(fields[14]))
+  return { info: runner.info, arrivals, cpuTime: ownTime() }
 }
 
 process.on('message', (message) => {

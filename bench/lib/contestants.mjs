@@ -40,14 +40,17 @@ export function openContestants({ peer, llamaBenches }, files, settings) {
   const staysLoaded = !peer || fitsTwice(files.gguf)
   /** @type {Contestant[]} */
   const contestants = [new Child('slipway', { ...settings, model: files.checkpoint }, staysLoaded)]
-  if (peer) {
-    const manifest = new URL(`../node_modules/${peer}/package.json`, import.meta.url)
-    if (!existsSync(manifest)) refuse(`${peer} is not installed: run "npm --prefix bench install", or take --peer none`)
-    const { version } = JSON.parse(readFileSync(manifest, 'utf8'))
-    contestants.push(new Child(peer, { ...settings, model: files.gguf }, staysLoaded, { version }))
-  }
+  if (peer)
+    contestants.push(new Child(peer, { ...settings, model: files.gguf }, staysLoaded, { version: versionOf(peer) }))
   for (const one of llamaBenches) contestants.push(new LlamaBench(one, { ...settings, model: files.gguf }))
   return contestants
+}
+
+/** Of an installed peer. @param {string} peer @returns {string} */
+export function versionOf(peer) {
+  const manifest = new URL(`../node_modules/${peer}/package.json`, import.meta.url)
+  if (!existsSync(manifest)) refuse(`${peer} is not installed: run "npm --prefix bench install", or take --peer none`)
+  return JSON.parse(readFileSync(manifest, 'utf8')).version
 }
 
 /** A contestant in a process of its own, which keeps its model between rounds where memory allows. */

@@ -168,7 +168,7 @@ function turns(count, round) {
  * @param {readonly number[][]} values
  * @param {boolean} lessIsBetter
  */
-function summary(names, values, lessIsBetter) {
+export function summary(names, values, lessIsBetter) {
   const measured = names.flatMap((name, i) => (values[i].length > 0 ? [/** @type {const} */ ([name, values[i]])] : []))
   const medians = Object.fromEntries(measured.map(([name, list]) => [name, median(list)]))
   const [ours, ...peers] = names

@@ -43,7 +43,7 @@ export function tableOf({ bench, unit, speed, contestants, cases }) {
   const relates = ['batch', 'depth', 'stall', 'shared-prefix'].includes(bench)
   const header = [
     '',
-    ...names.map((name) => `${name}, ${unit}`),
+    ...names.map((name) => (unit ? `${name}, ${unit}` : name)),
     ...peers.map((name) => `against ${name}`),
     ...(relates ? names.map((name) => `${name}, of the first row`) : []),
     ...(streams ? names.map((name) => `${name}, GB/s (of reading)`) : []),
