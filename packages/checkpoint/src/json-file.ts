@@ -22,7 +22,8 @@ export function isMissing(error: unknown): boolean {
 export async function readText(path: string): Promise<string | undefined> {
   let text: string
   try {
-    text = await readFile(path, 'utf8')
+    // as one piece: with an encoding Node decodes large files bit by bit
+    text = (await readFile(path)).toString()
   } catch (error) {
     if (isMissing(error)) return undefined
     throw new SlipwayError(

@@ -35,6 +35,7 @@ export class Tokenizer {
   readonly #decoderConfig: unknown
   readonly #joinsPairs: boolean
   readonly #special: ReadonlySet<number>
+  readonly #vocab: BpeTables['vocab'] | undefined
   /** Largest token id and one, added tokens included; ids in between may be unused. */
   readonly vocabSize: number
   /** For messages. */
@@ -47,11 +48,14 @@ export class Tokenizer {
   constructor(tokenizer: JsonObject, config: JsonObject = {}, file = 'tokenizer.json', tables?: BpeTables) {
     const added = readAddedTokens(tokenizer, file)
     this.file = file
-    this.vocabSize = countIds(tables?.tokens ?? vocabOf(tokenizer, file), added, file)
+    this.vocabSize = tables
+      ? Math.max(tables.vocab.numIds, ...added.map(({ id }) => id + 1))
+      : countIds(vocabOf(tokenizer, file), added, file)
     this.#special = new Set(added.filter(({ special }) => special === true).map(({ id }) => id))
     this.#decoderConfig = tokenizer['decoder']
     this.#joinsPairs = joinsPairs(tokenizer['post_processor'])
     this.#inner = build(tokenizer, config, file)
+    this.#vocab = tables?.vocab
     if (tables) giveTables(this.#inner, tables, added)
   }
 
@@ -106,7 +110,7 @@ export class Tokenizer {
 
   /** The token as it stands in the vocabulary, where a space may be `Ġ` or `▁`. */
   idToToken(id: number): string | undefined {
-    return this.#inner.id_to_token(id)
+    return this.#vocab ? this.#vocab.tokenOf(id) : this.#inner.id_to_token(id)
   }
 
   isSpecial(id: number): boolean {
@@ -221,24 +225,22 @@ function countIds(vocab: JsonObject | readonly unknown[], added: readonly AddedT
 /** What @huggingface/tokenizers 0.2.0 makes of `vocab` and `merges`. */
 interface BpeModel {
   config: { readonly unk_token?: string | null }
-  tokens_to_ids: Map<string, number>
-  vocab: (string | undefined)[]
+  tokens_to_ids: Pick<Map<string, number>, 'get' | 'has'>
   bpe_ranks: Pick<Map<string, number>, 'get'>
   unk_token_id: number | undefined
 }
 
 /** Puts the tables where the library's constructor would have put its own. */
-function giveTables(inner: HubTokenizer, { ids, tokens, ranks }: BpeTables, added: readonly AddedToken[]): void {
+function giveTables(inner: HubTokenizer, { vocab, ranks }: BpeTables, added: readonly AddedToken[]): void {
   const model = inner.model as unknown as BpeModel
   const unknown = model.config.unk_token
-  model.unk_token_id = typeof unknown === 'string' ? ids.get(unknown) : undefined
-  for (const { id, content } of added) {
-    ids.set(content, id)
-    tokens[id] = content
-  }
-  model.tokens_to_ids = ids
-  model.vocab = tokens
+  model.unk_token_id = typeof unknown === 'string' ? vocab.get(unknown) : undefined
+  for (const { id, content } of added) vocab.set(content, id)
+  model.tokens_to_ids = vocab
   model.bpe_ranks = ranks
+  let list: (string | undefined)[] | undefined
+  // for decoders that we leave to the library
+  Object.defineProperty(model, 'vocab', { get: () => (list ??= vocab.list()) })
 }
 
 /** Whether a post-processor says how two texts become one. */
