@@ -39,7 +39,7 @@ export function barChart(results) {
     parts.push(label(x + 18, 20, name))
   }
   for (const result of results) {
-    const unit = ['s', 'ms'].includes(result.unit) ? `${result.unit}, less is better` : result.unit
+    const unit = ['s', 'ms', '%'].includes(result.unit) ? `${result.unit}, less is better` : result.unit
     const title = [result.bench, result.shape, unit].filter(Boolean).join(', ')
     parts.push(label(8, y + 20, title, 'font-weight="bold"'))
     y += titleHeight
@@ -50,7 +50,7 @@ export function barChart(results) {
       const bars = names.filter((name) => name in medians)
       parts.push(label(labelWidth - 8, y + (bars.length * barHeight) / 2 + 4, text, 'text-anchor="end"'))
       for (const name of bars) {
-        const length = (barWidth * medians[name]) / most
+        const length = (barWidth * Math.max(0, medians[name])) / most
         const colour = colours[names.indexOf(name) % colours.length]
         parts.push(
           `<rect x="${labelWidth}" y="${y}" width="${length.toFixed(1)}" height="${barHeight - 2}" fill="${colour}"/>`,
