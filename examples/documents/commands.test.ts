@@ -12,6 +12,9 @@ import { commandsOf } from './shell.ts'
 /** Flags in prose that are of other programs. */
 const foreignFlags = new Set(['--import', '--install', '--version', '--cacert'])
 
+/** Files of the reader. */
+const ownFiles = new Set(['./tracing.mjs'])
+
 const shell = blocks.filter(({ language }) => language === 'sh')
 
 test('every block has a language that the tests know what to do with', () => {
@@ -86,6 +89,25 @@ test('every flag in the prose is one of ours', () => {
       .map((flag) => `${file}: ${flag}`),
   )
   expect(unknown.join('\n')).toBe('')
+})
+
+test('every file that the prose names is there', () => {
+  const files = ['packages', 'bench', 'bench/lib', 'scripts', 'examples', 'tools', 'docs'].flatMap((folder) =>
+    // the peers that bench/ installs are many
+    readdirSync(join(root, folder), { recursive: !folder.startsWith('bench'), encoding: 'utf8' }).map((name) =>
+      join(folder, name),
+    ),
+  )
+  const all = [...files, ...readdirSync(root)]
+  const isThere = (name: string): boolean => all.some((path) => `/${path}`.endsWith(`/${name.replace(/^[./]+/, '')}`))
+  const named = inlineCode.flatMap(({ file, code }) =>
+    code
+      .split(' ')
+      .filter((word) => /^[\w./-]+\.(?:ts|mjs|cc|h|md|svg)$/.test(word) && !ownFiles.has(word))
+      .map((word) => ({ file, word })),
+  )
+  const gone = named.filter(({ word }) => !isThere(word))
+  expect(gone.map(({ file, word }) => `${file}: ${word}`).join('\n')).toBe('')
 })
 
 test('every link leads somewhere', () => {
