@@ -26,7 +26,8 @@ const line = (row) => `| ${row.join(' | ')} |`
 function section(result) {
   const { header, rows } = tableOf(result)
   const rule = header.map((_, i) => (i === 0 ? '---' : '---:'))
-  const command = `node bench/${result.bench}.mjs --shape ${result.shape} --quantization ${result.quantization}`
+  const { bench, shape, quantization } = result
+  const command = result.command ?? `node bench/${bench}.mjs --shape ${shape} --quantization ${quantization}`
   return [
     `### ${heading(titleOf(result))}`,
     '',

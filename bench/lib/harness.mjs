@@ -29,6 +29,7 @@ import { shapes } from './shapes.mjs'
  *
  * @typedef {object} Result
  * @property {string} bench
+ * @property {string} [command] how to make it again; written with the file
  * @property {string} shape
  * @property {string} quantization
  * @property {number} threads

@@ -1,6 +1,6 @@
 // @ts-check
 import { mkdir, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { basename, dirname } from 'node:path'
 
 /** @typedef {import('./harness.mjs').Result} Result */
 /** @typedef {import('./harness.mjs').CaseResult} CaseResult */
@@ -95,8 +95,23 @@ export function printSummary(result) {
   console.log(['', titleOf(result), ...notesOf(result), '', line(header), ...rows.map(line)].join('\n'))
 }
 
-/** @param {string} file @param {Result} result */
+/** Writes the result with the command that makes it. @param {string} file @param {Result} result */
 export async function writeJson(file, result) {
   await mkdir(dirname(file), { recursive: true })
-  await writeFile(file, `${JSON.stringify(result, undefined, 2)}\n`)
+  const [, script = '', ...args] = process.argv
+  const { bench, ...rest } = result
+  const whole = { bench, command: commandOf(`bench/${basename(script)}`, args), ...rest }
+  await writeFile(file, `${JSON.stringify(whole, undefined, 2)}\n`)
+}
+
+/**
+ * A command as somebody else can give it: without the paths of one machine.
+ *
+ * @param {string} script
+ * @param {readonly string[]} args
+ */
+function commandOf(script, args) {
+  const isLocal = (/** @type {string | undefined} */ arg) => arg === '--json' || arg === '--llama-bench'
+  const kept = args.filter((arg, i) => !isLocal(arg) && !isLocal(args[i - 1]) && !/^--(?:json|llama-bench)=/.test(arg))
+  return ['node', script, ...kept].join(' ')
 }

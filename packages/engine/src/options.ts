@@ -79,7 +79,12 @@ export const engineOptionsSchema = z.strictObject({
     .union([z.number().positive(), z.string()])
     .default('32GiB')
     .describe('size of all packed weights on disk; beyond it those used longest ago are removed'),
-  threads: z.int().min(1).max(256).optional().describe('kernel threads; default: one per core'),
+  threads: z
+    .int()
+    .min(1)
+    .max(256)
+    .optional()
+    .describe('kernel threads; default: one per core that the process, or its container, may use'),
   pinThreads: z
     .boolean()
     .default(false)

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
-import { availableParallelism, cpus } from 'node:os'
+import { cpus } from 'node:os'
 import { cpuAvailable, type CpuAvailability } from './devices/cpu.ts'
 import { chooseTarget, loadNative, type Isa } from './native.ts'
+import { usableCores } from './usable-cores.ts'
 
 export interface MachineInfo {
   readonly processor: string
@@ -18,7 +19,7 @@ export function machineInfo(): MachineInfo {
   const { native } = loadNative()
   return {
     processor: cpus()[0]?.model.trim() ?? 'unknown',
-    cores: availableParallelism(),
+    cores: usableCores(),
     cpu: cpuAvailable(),
     compiledIsas: native?.targets().map(([isa]) => isa) ?? [],
     hugePages: hugePages(),
@@ -43,7 +44,7 @@ export interface MachineSpeed {
 }
 
 /** Measures for about 0.5 s; undefined where the native kernels are absent. */
-export function measureMachine(threads = availableParallelism(), isa?: Isa): MachineSpeed | undefined {
+export function measureMachine(threads = usableCores(), isa?: Isa): MachineSpeed | undefined {
   const { native } = loadNative()
   const engine = native?.open(threads, chooseTarget(native, isa))
   if (!native || !engine) return undefined

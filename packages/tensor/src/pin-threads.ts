@@ -1,15 +1,5 @@
-import { readFileSync } from 'node:fs'
 import { SlipwayError } from './errors.ts'
-
-type Read = (path: string) => string | undefined
-
-const readSystemFile: Read = (path) => {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return undefined
-  }
-}
+import { readSystemFile, type ReadSystemFile } from './system-file.ts'
 
 /**
  * A core for each thread, the calling thread first: of those that this thread may use, one of every physical core
@@ -18,7 +8,7 @@ const readSystemFile: Read = (path) => {
 export function coresToPin(
   threads: number,
   platform: string = process.platform,
-  read: Read = readSystemFile,
+  read: ReadSystemFile = readSystemFile,
 ): number[] {
   const allowed =
     platform === 'linux' ? /^Cpus_allowed_list:\s*(\S+)$/m.exec(read('/proc/thread-self/status') ?? '') : null

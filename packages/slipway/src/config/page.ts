@@ -33,7 +33,7 @@ api-keys:
     requestsPerMinute: 600
 \`\`\`
 
-The commands \`generate\`, \`chat\`, \`complete\` and \`bench\` take the settings under "Model" and "Engine" in the same ways.
+The other commands that have a model (\`generate\`, \`run-batch\`, \`chat\`, \`complete\`, \`bench\`, \`bench serve\`) take the settings under "Model" and "Engine" in the same ways.
 `
 
 /** The text of docs/configuration.md. */

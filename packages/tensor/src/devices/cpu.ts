@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os'
 import { bytesOfArray, concatBytes, Device, type Backend } from '../device.ts'
 import { bytesOf, viewAs } from '../dtype.ts'
 import { SlipwayError } from '../errors.ts'
@@ -8,6 +7,7 @@ import { coresToPin } from '../pin-threads.ts'
 import type { Program } from '../program.ts'
 import { byteLengthOf, colsOf, sizeOf, type Layout, type Spec, type Storage } from '../tensor.ts'
 import { version } from '../version.ts'
+import { usableCores } from '../usable-cores.ts'
 import { NativeLoader, packedBytes, type Memory } from '../weights/native-loader.ts'
 import type { OnLoaded } from '../weights/weight-loader.ts'
 import { CommandBuffer } from './command-buffer.ts'
@@ -42,7 +42,7 @@ export class CpuBackend implements Backend {
   #arena: Memory | undefined
   #closed = false
 
-  constructor(native: Native, { threads = availableParallelism(), pinThreads = false, isa }: CpuOptions = {}) {
+  constructor(native: Native, { threads = usableCores(), pinThreads = false, isa }: CpuOptions = {}) {
     if (!Number.isInteger(threads) || threads < 1 || threads > 1024)
       throw new SlipwayError('request', `threads is ${threads}; give a whole number from 1 to 1024`, { threads })
     const target = chooseTarget(native, isa)
