@@ -34,7 +34,12 @@ let close: () => Promise<void>
 beforeAll(async () => {
   folder = await mkdtemp(fileURLToPath(new URL('blocks-', import.meta.url)))
   const llm = await LLM.load(miniModelDirectory)
-  const server = await serve(llm, { host: '127.0.0.1', port: 0, servedModelNames: ['slipway-mini'] })
+  const server = await serve(llm, {
+    host: '127.0.0.1',
+    port: 0,
+    servedModelNames: ['slipway-mini'],
+    batchDirectory: join(folder, 'batches'),
+  })
   url = server.url
   close = async () => {
     await server.close()

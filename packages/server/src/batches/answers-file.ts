@@ -48,19 +48,24 @@ export class AnswersFile<T> {
     }
   }
 
-  /** Bytes that the file has, once all that was written is there. */
+  /** Bytes that the file has. */
   get bytes(): number {
     return this.#bytes
   }
 
-  /** In the hands of the system when it resolves. */
+  /** In the hands of the system when it resolves; one that fails leaves the file as it was. */
   write(line: string): Promise<void> {
     const text = `${line}\n`
-    this.#bytes += Buffer.byteLength(text)
-    const written = this.#last.then(() => this.#file.appendFile(text))
-    // one that fails leaves a torn line behind: nothing may follow it
-    this.#last = written
-    written.catch(() => {})
+    const written = this.#last.then(async () => {
+      try {
+        await this.#file.appendFile(text)
+        this.#bytes += Buffer.byteLength(text)
+      } catch (error) {
+        await this.#file.truncate(this.#bytes)
+        throw error
+      }
+    })
+    this.#last = written.catch(() => {})
     return written
   }
 

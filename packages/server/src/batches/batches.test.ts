@@ -293,7 +293,8 @@ test('requests that somebody waits for go before those of a batch', async () => 
   const { client } = await serveBatches(llm, await newFolder(), { batchMaxConcurrency: 64 })
   const lines = Array.from({ length: 64 }, (_, i) => completionLine(`n${i}`, { max_tokens: 100, ignore_eos: true }))
   // one that says of itself that it is urgent is no more so than others
-  lines.push(completionLine('urgent', { priority: -5, max_tokens: 100, ignore_eos: true }))
+  for (const priority of [-5, null])
+    lines.push(completionLine(`urgent ${priority}`, { priority, user: null, max_tokens: 100, ignore_eos: true }))
   const { id } = await startBatch(client, lines)
   await expect.poll(async () => (await llm.stats()).waiting, { timeout: 20_000 }).toBeGreaterThan(16)
   await client.completions.create({ model: modelName, prompt: 'now', max_tokens: 20, temperature: 0 })

@@ -113,7 +113,7 @@ export class BatchJob {
       } finally {
         await Promise.all([answers.outputs.close(), answers.errors.close()])
       }
-      return this.#end(why, this.#fault ? [this.#fault] : [], answers)
+      return this.#end(why, this.#fault ? [this.#fault] : [])
     })
   }
 
@@ -156,9 +156,15 @@ export class BatchJob {
 
   async #write({ outputs, errors, names }: Answers, isGood: boolean, answer: AnswerObject) {
     const text = JSON.stringify(answer)
-    this.#shop.store.reserve(Buffer.byteLength(text) + 1)
+    const numBytes = Buffer.byteLength(text) + 1
+    this.#shop.store.reserve(numBytes)
+    try {
+      await (isGood ? outputs : errors).write(text)
+    } catch (error) {
+      this.#shop.store.release(numBytes)
+      throw error
+    }
     names.add(answer.custom_id)
-    await (isGood ? outputs : errors).write(text)
     if (isGood) this.#numCompleted++
     else this.#numFailed++
   }
@@ -178,22 +184,23 @@ export class BatchJob {
   }
 
   /** Puts a batch to rest; one that was stopped only until the next start. */
-  async #end(why: Halt | undefined, errors: readonly BatchError[] = [], answers?: Answers): Promise<false> {
+  async #end(why: Halt | undefined, errors: readonly BatchError[] = []): Promise<false> {
     clearTimeout(this.#timer)
     if (why === 'stopped') await this.#update({})
     else {
       const status = why ?? 'completed'
       const { outputId, errorId } = this.#record
-      const output_file_id = await this.#publish(outputId, 'output', answers?.outputs.bytes)
-      const error_file_id = await this.#publish(errorId, 'error', answers?.errors.bytes)
+      const output_file_id = await this.#publish(outputId, 'output')
+      const error_file_id = await this.#publish(errorId, 'error')
       const told = errors.length > 0 ? ({ object: 'list', data: errors } as const) : null
       await this.#update({ status, [`${status}_at`]: unixNow(), errors: told, output_file_id, error_file_id })
     }
     return false
   }
 
-  async #publish(id: string, kind: 'output' | 'error', bytes = 0): Promise<string | null> {
+  async #publish(id: string, kind: 'output' | 'error'): Promise<string | null> {
     const { store } = this.#shop
+    const bytes = store.sizeOf(id)
     if (bytes === 0) {
       await rm(store.contentPath(id), { force: true })
       return null

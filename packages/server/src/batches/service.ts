@@ -167,7 +167,9 @@ export class BatchService {
 
 /** Behind what somebody waits for, and in no user's name but its own. */
 function inBackground(body: LineRequest['body'], batchId: string): LineRequest['body'] {
-  const { priority = 0, user = body['safety_identifier'] === undefined ? batchId : undefined } = body
+  // to a route null is nothing as well
+  const priority = body['priority'] ?? 0
+  const user = body['user'] ?? (body['safety_identifier'] == null ? batchId : undefined)
   // one that is no number is for the route to refuse
   const own = typeof priority === 'number' ? Math.min(Math.max(priority, 0), 2 ** 30) + batchPriority : priority
   return { ...body, priority: own, ...(user !== undefined && { user }) }
