@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import type { LLM } from '@slipway/engine'
 import OpenAI, { toFile } from 'openai'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createApp } from '../app.ts'
+import { appOf, createApp } from '../app.ts'
+import { createContext } from '../context.ts'
 import {
   answersOf,
   completionLine,
@@ -15,6 +16,7 @@ import {
   upload,
 } from '../testing/batches.ts'
 import { modelName, startModel } from '../testing/harness.ts'
+import { BatchStore } from './store.ts'
 
 let llm: LLM
 beforeAll(async () => {
@@ -281,6 +283,55 @@ describe('a folder', () => {
     await close()
     await writeFile(join(folder, 'files', `${id}.json`), '{"mine": true}')
     await expect(serveBatches(llm, folder)).rejects.toThrow('is no record of ours; move it away')
+  })
+
+  test('has the bytes that it is said to have, whatever became of files and batches', async () => {
+    const folder = await newFolder()
+    const options = { servedModelNames: [modelName], batchDirectory: folder, batchFileBytes: '50KB' }
+    const context = createContext(llm, { ...options, batchDiskBytes: 150_000 })
+    const app = appOf(context)
+    const ask = async (input: string | URL | Request, init?: RequestInit) => app.request(input as string, init)
+    const client = new OpenAI({ baseURL: 'http://localhost/v1', apiKey: 'none', maxRetries: 0, fetch: ask })
+    const send = async (length: number) =>
+      client.files.create({ purpose: 'batch', file: await toFile(bytesOf(length), 'a') })
+    const line = (i: number) => completionLine(`${i}`, { max_tokens: 20, ...(i % 5 === 0 && { temperature: 7 }) })
+    const lines = (n: number) => Array.from({ length: n }, (_, i) => line(i))
+    const { id } = await send(30_000)
+    await expect(send(60_000)).rejects.toThrow('413')
+    const done = await untilEnded(client, (await startBatch(client, lines(20))).id)
+    const cut = await startBatch(client, lines(100))
+    await expect.poll(async () => (await client.batches.retrieve(cut.id)).request_counts!.completed).toBeGreaterThan(0)
+    await client.batches.cancel(cut.id)
+    await untilEnded(client, cut.id)
+    await client.files.delete(id)
+    await client.files.delete(done.error_file_id!)
+    const rest = await startBatch(client, lines(100))
+    await expect.poll(async () => (await client.batches.retrieve(rest.id)).request_counts!.completed).toBeGreaterThan(0)
+    const { store } = context.batches!
+    await context.batches!.close()
+    expect(new BatchStore(folder, 1e6).usedBytes).toBe(store.usedBytes)
+  })
+
+  test('forgets what is older than it may get', async () => {
+    const folder = await newFolder()
+    const { client, close } = await serveBatches(llm, folder)
+    const { id } = await untilEnded(client, (await startBatch(client, [completionLine('a')])).id)
+    const fresh = await upload(client, [completionLine('b')])
+    await close()
+    // as if it had all been long ago
+    const long = 40 * 86_400
+    for (const kind of ['files', 'batches'])
+      for (const name of await readdir(join(folder, kind))) {
+        if (!name.endsWith('.json') || name.includes(fresh.id)) continue
+        const path = join(folder, kind, name)
+        const record = JSON.parse(await readFile(path, 'utf8')) as { api: { expires_at: number } }
+        record.api.expires_at -= long
+        await writeFile(path, JSON.stringify(record))
+      }
+    const next = await serveBatches(llm, folder)
+    await expect.poll(async () => (await next.client.files.list()).data).toEqual([fresh])
+    await expect(next.client.batches.retrieve(id)).rejects.toMatchObject({ status: 404 })
+    await expect.poll(() => namesIn(folder)).toHaveLength(2)
   })
 
   test('that is none is one error with the name of its setting', async () => {
