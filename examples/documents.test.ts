@@ -30,7 +30,9 @@ beforeAll(async () => {
   const files = ['-keyout', join(folder, 'key.pem'), '-out', join(folder, 'cert.pem')]
   await run('openssl', ['req', '-x509', ...certificate, ...files])
   const llm = await LLM.load(miniModelDirectory, { enableLora: true })
-  const server = await serve(llm, { port: 0, servedModelNames: ['slipway-mini'], adminKey, runtimeLora: true })
+  const batchDirectory = join(folder, 'batches')
+  const settings = { port: 0, servedModelNames: ['slipway-mini'], adminKey, runtimeLora: true, batchDirectory }
+  const server = await serve(llm, settings)
   url = server.url
   close = async () => {
     await server.close()

@@ -4,6 +4,8 @@ import { Hono, type Context } from 'hono'
 import { cors } from 'hono/cors'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { postLoadLora, postUnloadLora } from './adapters.ts'
+import { deleteFile, getFile, getFileContent, getFiles, postFiles } from './batches/files.ts'
+import { getBatch, getBatches, postBatches, postCancelBatch } from './batches/routes.ts'
 import { anthropicError, isAnthropicPath } from './anthropic/errors.ts'
 import { postCountTokens, postMessages } from './anthropic/routes.ts'
 import { answerTo, createContext, type ServerContext } from './context.ts'
@@ -71,13 +73,16 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
   const guarded = new Set<string>()
   app.use(withAccess(context.access, guarded))
 
-  const route = (method: 'GET' | 'POST', path: string, handler: Handler): void => {
+  const resource = (path: string, handlers: Readonly<Record<string, Handler>>): void => {
     routes.add(path)
-    app.on(method, path, (c) => {
-      c.get('scope').route = path
-      return handler(c, context)
-    })
-    const allow = method === 'GET' ? 'GET, HEAD' : method
+    for (const [method, handler] of Object.entries(handlers))
+      app.on(method, path, (c) => {
+        c.get('scope').route = path
+        return handler(c, context)
+      })
+    const allow = Object.keys(handlers)
+      .map((method) => (method === 'GET' ? 'GET, HEAD' : method))
+      .join(', ')
     app.all(path, (c) => {
       throw refusal(`${c.req.path} takes ${allow}, not ${c.req.method}`, {
         status: 405,
@@ -86,6 +91,7 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
       })
     })
   }
+  const route = (method: 'GET' | 'POST', path: string, handler: Handler): void => resource(path, { [method]: handler })
   const playground = new Playground()
   route('GET', '/', (c) => playground.getRoot(c, context))
   if (context.options.playground) route('GET', `${playgroundPath}/:file`, (c) => playground.getFile(c))
@@ -95,6 +101,13 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
   route('GET', '/load', getLoad)
   route('GET', '/metrics', getMetrics)
   route('GET', '/config', getConfig)
+  // what lies on the disk needs no model
+  resource('/v1/files', { GET: getFiles, POST: postFiles })
+  resource('/v1/files/:id', { GET: getFile, DELETE: deleteFile })
+  route('GET', '/v1/files/:id/content', getFileContent)
+  resource('/v1/batches', { GET: getBatches, POST: postBatches })
+  route('GET', '/v1/batches/:id', getBatch)
+  route('POST', '/v1/batches/:id/cancel', postCancelBatch)
   const ready = whenReady(context)
   app.use('/v1/*', ready)
   route('GET', '/v1/models', getModels)
@@ -137,5 +150,6 @@ export function appOf(context: ServerContext): Hono<ServerEnv> {
   adminRoute('POST', '/update_weights', postUpdateWeights)
   adminRoute('POST', '/abort_requests', postAbortRequests)
   adminRoute('POST', '/reset_prefix_cache', postResetPrefixCache)
+  context.batches?.begin(context, (request, caller) => app.fetch(request, caller))
   return app
 }

@@ -5,6 +5,7 @@ import type { Tokenizer } from '@slipway/checkpoint'
 import { createOutputFormats, type LLM, type OutputFormats } from '@slipway/engine'
 import { SlipwayError } from '@slipway/tensor'
 import type { Logger } from 'pino'
+import { BatchService } from './batches/service.ts'
 import { Access } from './http/access.ts'
 import { createLog } from './observe/log.ts'
 import { Metrics } from './observe/metrics.ts'
@@ -28,6 +29,8 @@ export interface ServerContext {
   readonly outputFormats: () => OutputFormats
   readonly onInternalError: (error: unknown, requestId: string) => void
   readonly access: Access
+  /** Absent where no folder is set. */
+  readonly batches: BatchService | undefined
   readonly log: Logger
   readonly metrics: Metrics
   /** What GET /config shows. */
@@ -58,6 +61,7 @@ export function createContext(
     outputFormats,
     onInternalError: onInternalError ?? ((error, requestId) => log.error({ requestId, err: error }, 'request failed')),
     access: new Access(options),
+    batches: options.batchDirectory === undefined ? undefined : new BatchService(options.batchDirectory, options),
     log,
     metrics: new Metrics(llm, () => modelLabel(context)),
     effectiveConfig: effectiveConfig ?? withoutSecrets(options),

@@ -75,6 +75,8 @@ export function getRoot(c: Context<ServerEnv>, context: ServerContext): Response
       '/pooling',
       '/tokenize',
       '/detokenize',
+      '/v1/files',
+      '/v1/batches',
       '/v1/models',
       '/v1/engine/events',
       '/health',

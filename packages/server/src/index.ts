@@ -1,3 +1,6 @@
+export { AnswersFile } from './batches/answers-file.ts'
+export { askLine, batchRoutes, inParallel, refusedLine, type LineReply, type LineRequest } from './batches/ask-line.ts'
+export { readBatchLine, type BatchLine } from './batches/line.ts'
 export { createApp } from './app.ts'
 export { healthProto, openInferenceProto } from './grpc/proto-files.ts'
 export type { ApiErrorBody } from './http/errors.ts'

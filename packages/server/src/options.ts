@@ -9,6 +9,7 @@ const limit = z
   .min(1)
   .max(2 ** 31 - 1)
   .optional()
+const bytes = z.union([z.number().positive(), z.string()])
 // short keys can be guessed, others can be in no header
 const keyText = z
   .string()
@@ -90,6 +91,15 @@ export const serverOptionsSchema = z.strictObject({
     .default(false)
     .describe('let clients load and unload LoRA adapters, from any folder that the server can read'),
   playground: z.boolean().default(true).describe('whether browsers get a page to try the model at /'),
+  batchDirectory: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('folder for what /v1/files and /v1/batches keep; default: these routes are off'),
+  batchDiskBytes: bytes.default('10GB').describe('most that files and batches take on disk'),
+  batchFileBytes: bytes.default('200MB').describe('longest file that can be sent to /v1/files'),
+  batchMaxLines: z.int().min(1).max(1_000_000).default(50_000).describe('most requests in one batch'),
+  batchMaxConcurrency: z.int().min(1).max(1024).default(8).describe('requests of all batches under way at once'),
   adminKey: z
     .string()
     .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces')

@@ -35,14 +35,22 @@ export async function serve(llm: LLM, options: ServerOptions = {}): Promise<Runn
   const { drainSeconds, grpcPort } = context.options
   // the globals Request and Response stay those of Node
   const answer = getRequestListener(appOf(context).fetch, { overrideGlobalObjects: false, errorHandler: notHttp })
-  const { server, url, port } = await listen((incoming, outgoing) => void answer(incoming, outgoing), context.options)
-  const grpc = grpcPort === undefined ? undefined : await startGrpc(context, server)
+  const { server, url, port, grpc } = await open().catch(async (error: unknown) => {
+    await context.batches?.close()
+    throw error
+  })
+  async function open() {
+    const http = await listen((incoming, outgoing) => void answer(incoming, outgoing), context.options)
+    return { ...http, grpc: grpcPort === undefined ? undefined : await startGrpc(context, http.server) }
+  }
   return {
     url,
     port,
     grpcAddress: grpc?.address,
     async close() {
       context.isDraining = true
+      // the next server goes on with them
+      await context.batches?.close()
       const deadline = performance.now() + drainSeconds * 1000
       while (context.numOpen > 0 && performance.now() < deadline) await after(10)
       const numCut = context.numOpen

@@ -1,6 +1,8 @@
+import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { SlipwayError } from '@slipway/tensor'
 import { createMiddleware } from 'hono/factory'
+import { BatchCaller } from '../batches/caller.ts'
 import type { ResolvedServerOptions } from '../options.ts'
 import { refusal } from './errors.ts'
 import { KeyAccount, type KeyLimits } from './key-account.ts'
@@ -10,6 +12,7 @@ import type { ServerEnv } from './request-id.ts'
 /** Who may use the server: the holders of its keys, or all where it has none. */
 export class Access {
   readonly #ring: KeyRing<KeyAccount> | undefined
+  readonly #owners: ReadonlyMap<KeyAccount, string>
 
   /** Throws a `request` error for limits without keys and for a file that cannot be read. */
   constructor(options: ResolvedServerOptions) {
@@ -30,10 +33,21 @@ export class Access {
     if (new Set(keys.map(({ key }) => key)).size < keys.length)
       throw refusal('option apiKeys: a key is given twice; remove one of them', { param: 'apiKeys' })
     if (accounts.length > 0) this.#ring = new KeyRing(accounts)
+    this.#owners = new Map(accounts.map(([key, account]) => [account, ownerOfKey(key)]))
   }
 
   get isOpen(): boolean {
     return this.#ring === undefined
+  }
+
+  /** Names whose key it is in what outlives the process, where names and places of keys may change; empty: nobody's. */
+  ownerOf(account: KeyAccount | undefined): string {
+    return (account && this.#owners.get(account)) ?? ''
+  }
+
+  /** The account of an owner whose key is known still. */
+  accountOf(owner: string): KeyAccount | undefined {
+    return [...this.#owners].find(([, one]) => one === owner)?.[0]
   }
 
   /** The account of the key that is shown; undefined where none is asked for. Throws 401. */
@@ -64,8 +78,12 @@ export function withAccess(access: Access, guarded: ReadonlySet<string>) {
     const { path } = c.req
     const isOpen = openPaths.has(path) || path.startsWith(`${playgroundPath}/`) || guarded.has(path)
     if (access.isOpen || isOpen) return next()
-    const account = access.identify(c.req.raw.headers)!
     const scope = c.get('scope')
+    if ((c.env as unknown) instanceof BatchCaller) {
+      scope.account = (c.env as BatchCaller).account
+      return next()
+    }
+    const account = access.identify(c.req.raw.headers)!
     scope.account = account
     const show = (): void => {
       for (const [name, value] of Object.entries(account.headers())) c.header(name, value)
@@ -78,6 +96,10 @@ export function withAccess(access: Access, guarded: ReadonlySet<string>) {
     await next()
     if (c.req.method === 'POST') show()
   })
+}
+
+function ownerOfKey(key: string): string {
+  return createHash('sha256').update('owner of files and batches\0').update(key).digest('hex')
 }
 
 /** One key per line; `#` begins a comment. */

@@ -2,14 +2,12 @@ import { constants, createReadStream } from 'node:fs'
 import { access } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import type { ChatMessage } from '@slipway/checkpoint'
+import { readBatchLine, type BatchLine as RequestLine } from '@slipway/server'
 import { SlipwayError } from '@slipway/tensor'
 
 /** A line of OpenAI's batches. */
-export interface OpenAILine {
+export interface OpenAILine extends RequestLine {
   readonly form: 'openai'
-  readonly id: string
-  readonly url: string
-  readonly body: Readonly<Record<string, unknown>>
 }
 
 /** A line of PaddleNLP's predictor: a question, or turns of a conversation, and maybe the answer that is hoped for. */
@@ -22,15 +20,6 @@ export interface PaddleLine {
 }
 
 export type BatchLine = OpenAILine | PaddleLine
-
-/** Routes that answer in one piece with one POST. */
-export const batchRoutes = [
-  '/v1/chat/completions',
-  '/v1/completions',
-  '/v1/embeddings',
-  '/v1/rerank',
-  '/v1/score',
-] as const
 
 /**
  * The lines of a batch, each time it is called; `input` is a file, or `-` for standard input, which is kept in memory. A
@@ -66,22 +55,17 @@ export function parseLine(text: string, number: number, where: string): BatchLin
   } catch (error) {
     throw fault(where, (error as Error).message)
   }
-  if (!isObject(line)) throw fault(where, 'a line is an object with "custom_id" and "body", or with "src"')
-  const id = line['custom_id'] ?? ('src' in line ? `line-${number}` : undefined)
+  if (isObject(line) && 'src' in line) return paddleLine(line, `line-${number}`, where)
+  try {
+    return { form: 'openai', ...readBatchLine(line) }
+  } catch (error) {
+    throw SlipwayError.is(error) ? fault(where, error.message) : error
+  }
+}
+
+function paddleLine(line: Readonly<Record<string, unknown>>, usualId: string, where: string): PaddleLine {
+  const { custom_id: id = usualId, src, tgt } = line
   if (typeof id !== 'string' || id === '') throw fault(where, '"custom_id" must be a text that is not empty')
-  return 'src' in line ? paddleLine(line, id, where) : openAILine(line, id, where)
-}
-
-function openAILine(line: Readonly<Record<string, unknown>>, id: string, where: string): OpenAILine {
-  const { method = 'POST', url, body } = line
-  if (method !== 'POST') throw fault(where, `"method" is ${JSON.stringify(method)}; only POST is answered`)
-  if (typeof url !== 'string' || !batchRoutes.some((route) => route === url))
-    throw fault(where, `"url" is ${JSON.stringify(url)}; use one of ${batchRoutes.join(', ')}`)
-  if (!isObject(body)) throw fault(where, '"body" must be an object: that of the request')
-  return { form: 'openai', id, url, body }
-}
-
-function paddleLine({ src, tgt }: Readonly<Record<string, unknown>>, id: string, where: string): PaddleLine {
   return { form: 'paddle', id, src, tgt, turns: turnsOf(src, tgt, where) }
 }
 

@@ -1,6 +1,6 @@
 import { SlipwayError } from '@slipway/tensor'
 import type { BatchLine } from './lines.ts'
-import { sourceDigest, type Answered } from './output-file.ts'
+import { sourceDigest, type Answered } from './answered.ts'
 
 /** What a batch asks for, beside what its output has. */
 export interface Survey {

@@ -1,10 +1,10 @@
 import { resolve } from 'node:path'
-import { createApp, type ServerOptions } from '@slipway/server'
+import { createApp, type AnswersFile, type ServerOptions } from '@slipway/server'
 import { SlipwayError } from '@slipway/tensor'
 import { Command, Option } from 'commander'
 import type { z } from 'zod'
+import { openOutput, type Answered } from '../batch/answered.ts'
 import { openLines, type BatchLine } from '../batch/lines.ts'
-import { BatchOutput } from '../batch/output-file.ts'
 import { addPaddleFlags, readPaddleFlags, refuseUnusedPaddleFlags, type PaddleFlags } from '../batch/paddle-flags.ts'
 import { checkPaddleFlags } from '../batch/paddle-request.ts'
 import { BatchProgress } from '../batch/progress.ts'
@@ -56,7 +56,7 @@ export function runBatchCommand(): Command {
         throw new SlipwayError('request', '--output: it is the input; name another file')
       checkServeConfig({ toolCallParser, reasoningParser })
       const lines = await openLines(flags.input)
-      const output = await BatchOutput.open(flags.output)
+      const output = await openOutput(flags.output)
       try {
         const survey = await surveyOf(lines(), output.answered, flags.retryErrors === true)
         if (survey.numPaddle === 0) refuseUnusedPaddleFlags(paddle)
@@ -69,7 +69,7 @@ export function runBatchCommand(): Command {
         console.log(tally.summary())
         process.exitCode = tally.exitCode
       } finally {
-        output.close()
+        await output.close()
       }
     },
   )
@@ -83,7 +83,7 @@ interface Work {
   readonly width: number | undefined
   readonly open: AsyncGenerator<BatchLine>
   readonly tally: Tally
-  readonly output: BatchOutput
+  readonly output: AnswersFile<Answered>
 }
 
 async function answerAll({ model, engine, settings, paddle, width, open, tally, output }: Work): Promise<void> {
@@ -95,8 +95,8 @@ async function answerAll({ model, engine, settings, paddle, width, open, tally, 
     // lines come from whoever runs this, not from the net
     const app = createApp(llm, { ...settings, playground: false, logLevel: 'fatal', maxBodyBytes: 2 ** 30 })
     tally.begin()
-    const onAnswer = (answer: LineAnswer): void => {
-      output.write(answer.line)
+    const onAnswer = async (answer: LineAnswer): Promise<void> => {
+      await output.write(JSON.stringify(answer.line))
       tally.add(answer)
       progress.update(tally.numDone, tally.numFailed, tally.tokensPerSecond)
     }
