@@ -29,9 +29,7 @@ const encodings = { encoding_format: z.enum(['float', 'base64']).default('float'
 /** Texts, token ids or, through the chat template, one conversation. */
 const inputFields = {
   input: promptsSchema.optional(),
-  messages: arrayOf(messageSchema)
-    .refine((messages) => messages.length > 0, 'must hold at least one message')
-    .optional(),
+  messages: arrayOf(messageSchema, 'message').optional(),
   add_generation_prompt: z.boolean().optional(),
   chat_template_kwargs: z.record(z.string(), z.unknown()).optional(),
   add_special_tokens: z.boolean().optional(),
@@ -54,11 +52,13 @@ function checkInput(
 export const embeddingsSchema = z
   .strictObject({ ...commonFields, ...inputFields, ...vectorFields, ...encodings })
   .superRefine(checkInput)
+  .meta({ title: 'EmbeddingsRequest' })
 
 /** Body of POST /v1/classify. */
 export const classifySchema = z
   .strictObject({ ...commonFields, ...inputFields, ...classFields })
   .superRefine(checkInput)
+  .meta({ title: 'ClassifyRequest' })
 
 /** Body of POST /pooling; without a task it is the model's own. */
 export const poolingSchema = z
@@ -71,6 +71,7 @@ export const poolingSchema = z
     task: z.enum(['embed', 'token_embed', 'classify', 'token_classify']).optional(),
   })
   .superRefine(checkInput)
+  .meta({ title: 'PoolingRequest' })
 
 /** One text or several. */
 const texts = z.union([z.string().transform((text) => [text]), arrayOf(z.string())], {
@@ -98,20 +99,23 @@ export const scoreSchema = z
     }
     return { ...body, queries, documents }
   })
+  .meta({ title: 'ScoreRequest' })
 
 const document = z.union([z.string(), z.strictObject({ text: z.string() }).transform(({ text }) => text)], {
   error: 'must be a text or {"text": "…"}',
 })
 
 /** Body of POST /v1/rerank as Jina and Cohere have it. */
-export const rerankSchema = z.strictObject({
-  ...commonFields,
-  ...classFields,
-  query: z.string(),
-  documents: arrayOf(document).refine((documents) => documents.length > 0, 'must hold at least one document'),
-  top_n: z.int().min(0).optional(),
-  return_documents: z.boolean().default(true),
-})
+export const rerankSchema = z
+  .strictObject({
+    ...commonFields,
+    ...classFields,
+    query: z.string(),
+    documents: arrayOf(document, 'document'),
+    top_n: z.int().min(0).optional(),
+    return_documents: z.boolean().default(true),
+  })
+  .meta({ title: 'RerankRequest' })
 
 type Given = Partial<Record<keyof typeof commonFields | 'add_special_tokens', unknown>> &
   z.output<z.ZodObject<typeof vectorFields>> &
