@@ -4,6 +4,7 @@ import { arrayOf } from '../openai/array-of.ts'
 import { schedulingFields } from '../openai/fields.ts'
 import { messageSchema } from '../openai/messages.ts'
 import { promptsSchema } from '../openai/prompts.ts'
+import { oneOf } from '../openapi/input-forms.ts'
 import { labels } from '../openai/unsupported.ts'
 
 /** What all of these routes take, beside what they are about; names are vLLM's where it has them. */
@@ -52,13 +53,13 @@ function checkInput(
 export const embeddingsSchema = z
   .strictObject({ ...commonFields, ...inputFields, ...vectorFields, ...encodings })
   .superRefine(checkInput)
-  .meta({ title: 'EmbeddingsRequest' })
+  .meta({ title: 'EmbeddingsRequest', ...oneOf('input', 'messages') })
 
 /** Body of POST /v1/classify. */
 export const classifySchema = z
   .strictObject({ ...commonFields, ...inputFields, ...classFields })
   .superRefine(checkInput)
-  .meta({ title: 'ClassifyRequest' })
+  .meta({ title: 'ClassifyRequest', ...oneOf('input', 'messages') })
 
 /** Body of POST /pooling; without a task it is the model's own. */
 export const poolingSchema = z
@@ -71,7 +72,7 @@ export const poolingSchema = z
     task: z.enum(['embed', 'token_embed', 'classify', 'token_classify']).optional(),
   })
   .superRefine(checkInput)
-  .meta({ title: 'PoolingRequest' })
+  .meta({ title: 'PoolingRequest', ...oneOf('input', 'messages') })
 
 /** One text or several. */
 const texts = z.union([z.string().transform((text) => [text]), arrayOf(z.string())], {
@@ -99,7 +100,7 @@ export const scoreSchema = z
     }
     return { ...body, queries, documents }
   })
-  .meta({ title: 'ScoreRequest' })
+  .meta({ title: 'ScoreRequest', allOf: [oneOf('queries', 'text_1'), oneOf('documents', 'text_2')] })
 
 const document = z.union([z.string(), z.strictObject({ text: z.string() }).transform(({ text }) => text)], {
   error: 'must be a text or {"text": "…"}',

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { arrayOf } from '../openai/array-of.ts'
 import { messageSchema } from '../openai/messages.ts'
 import { toolsSchema } from '../openai/tools.ts'
+import { oneOf } from '../openapi/input-forms.ts'
 
 /** What says how a conversation becomes text. */
 const ofMessages = ['tools', 'add_generation_prompt', 'chat_template_kwargs'] as const
@@ -32,7 +33,7 @@ export const tokenizeSchema = z
     if (body.messages !== undefined) refuse('messages', 'cannot be combined with prompt; give one of them')
     for (const name of ofMessages) if (body[name] !== undefined) refuse(name, 'needs messages in place of prompt')
   })
-  .meta({ title: 'TokenizeRequest' })
+  .meta({ title: 'TokenizeRequest', ...oneOf('prompt', 'messages') })
 
 export type TokenizeRequest = z.output<typeof tokenizeSchema>
 

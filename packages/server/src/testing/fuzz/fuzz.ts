@@ -1,5 +1,5 @@
 import { Agent } from 'node:http'
-import type { OpenApi } from './document.ts'
+import type { OpenApi, Operation } from './document.ts'
 import { exchange } from './exchange.ts'
 import { Judge } from './judge.ts'
 import { Random } from './random.ts'
@@ -11,6 +11,8 @@ export interface FuzzOptions {
   readonly document: OpenApi
   readonly keys: Keys
   readonly hints: Hints
+  /** Which operations; by default all. */
+  readonly tags?: readonly string[]
   readonly seed: number
   readonly numRequests: number
   readonly concurrency: number
@@ -25,7 +27,7 @@ export interface FuzzResult {
   readonly statuses: ReadonlyMap<string, ReadonlyMap<number, number>>
   /** Answers that are not as documented, each with the request; empty. */
   readonly faults: readonly string[]
-  readonly slowest: number
+  readonly slowest: { readonly milliseconds: number; readonly request: string }
 }
 
 /** Commands stop everything else, so they come one at a time between rounds. */
@@ -34,14 +36,15 @@ const perRound = 40
 /** Sends requests made from an OpenAPI document and holds the answers against it. The same seed gives the same requests. */
 export async function fuzz(options: FuzzOptions): Promise<FuzzResult> {
   const { url, document, seed, numRequests, concurrency, limit, restore } = options
+  const isWanted = ({ tags: [tag = ''] }: Operation): boolean => options.tags?.includes(tag) ?? true
   const judge = new Judge(document)
   const agent = new Agent({ keepAlive: true, maxSockets: concurrency })
-  const commands = operationsOf(document, ({ tags }) => tags.includes('control'))
-  const others = operationsOf(document, ({ tags }) => !tags.includes('control'))
+  const commands = operationsOf(document, (one) => isWanted(one) && one.tags.includes('control'))
+  const others = operationsOf(document, (one) => isWanted(one) && !one.tags.includes('control'))
   const wanted = others.flatMap((one) => Array.from({ length: one.operation.requestBody ? 4 : 1 }, () => one))
   const statuses = new Map<string, Map<number, number>>()
   const faults: string[] = []
-  let slowest = 0
+  let slowest = { milliseconds: 0, request: '' }
 
   const one = async (number: number, from: typeof commands): Promise<void> => {
     // each request has a seed of its own, so that one can be sent again alone
@@ -60,7 +63,8 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzResult> {
     } catch (error) {
       faults.push(`${told(number, asked)}\n  ${String(error)}`)
     }
-    slowest = Math.max(slowest, performance.now() - started)
+    const milliseconds = performance.now() - started
+    if (milliseconds > slowest.milliseconds) slowest = { milliseconds, request: told(number, asked) }
   }
 
   for (let begin = 0; begin < numRequests; begin += perRound) {

@@ -4,6 +4,9 @@ import type { Random } from './random.ts'
 /** Values that make sense where a name says more than its type. Amounts are small, so that a run takes minutes. */
 export type Hints = Readonly<Record<string, readonly unknown[]>>
 
+/** Given most of the time: without a limit each answer would be as long as the model allows. */
+const usual = new Set(['max_tokens', 'max_output_tokens'])
+
 const texts = [
   'Hello',
   'a',
@@ -62,7 +65,7 @@ export class Values {
     if (schema.$ref !== undefined) return this.of(this.resolve(schema), name)
     if ('const' in schema) return schema.const
     if (schema.enum) return random.pick(schema.enum)
-    const branches = schema.anyOf ?? schema.oneOf
+    const branches = schema.type === undefined ? (schema.anyOf ?? schema.oneOf) : undefined
     if (branches) return this.of(random.pick(branches), name)
     const type = typeof schema.type === 'object' ? random.pick(schema.type) : schema.type
     if (type === 'object') return this.#object(schema)
@@ -79,12 +82,18 @@ export class Values {
     return this.#document.components.schemas[schema.$ref.slice('#/components/schemas/'.length)]!
   }
 
-  #object({ properties = {}, required = [], additionalProperties, propertyNames }: Schema): Record<string, unknown> {
+  #object(schema: Schema): Record<string, unknown> {
     const random = this.#random
-    const optional = Object.keys(properties).filter((name) => !required.includes(name))
+    const { properties = {}, additionalProperties, propertyNames } = schema
+    // of parameters that exclude each other one is taken
+    const choices = [schema, ...(schema.allOf ?? [])].flatMap(({ oneOf }) => (oneOf ? [oneOf] : []))
+    const chosen = choices.flatMap((branches) => random.pick(branches).required ?? [])
+    const left = choices.flat().flatMap((branch) => branch.required ?? [])
+    const required = [...(schema.required ?? []), ...chosen]
+    const optional = Object.keys(properties).filter((name) => !required.includes(name) && !left.includes(name))
     // most requests have a few parameters, some have many
     const share = Math.min(1, random.pick([0, 1, 2, 4, 12]) / (optional.length + 1))
-    const names = [...required, ...optional.filter(() => random.chance(share))]
+    const names = [...required, ...optional.filter((name) => random.chance(usual.has(name) ? 0.9 : share))]
     const entries = names.map((name): [string, unknown] => [name, this.of(properties[name]!, name)])
     if (typeof additionalProperties === 'object')
       for (let i = random.below(3); i > 0; i--)
