@@ -2,8 +2,7 @@ import type { LLM } from '@slipway/engine'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { createApp } from './app.ts'
 import { eventsOf, expectIdle, modelName, post, startModel } from './testing/harness.ts'
-import type { ChatCompletion, ChatCompletionChunk } from './openai/chat.ts'
-import type { Completion, CompletionChunk } from './openai/completions.ts'
+import type { ChatCompletion, ChatCompletionChunk, Completion, CompletionChunk } from './openai/answers.ts'
 
 const messages = [{ role: 'user', content: 'Hello!' }]
 const chat = { model: modelName, messages, max_tokens: 8, seed: 1, temperature: 1 }

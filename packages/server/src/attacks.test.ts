@@ -4,7 +4,7 @@ import type { LLM } from '@slipway/engine'
 import { serve, type RunningServer } from './index.ts'
 import { attacks, fetchAttempts } from './testing/attacks.ts'
 import { eventsOf, expectIdle, modelName, startModel } from './testing/harness.ts'
-import type { ChatCompletionChunk } from './openai/chat.ts'
+import type { ChatCompletionChunk } from './openai/answers.ts'
 
 // Each attack is tried while somebody else's stream is under way, which must come out as it does alone.
 

@@ -4,24 +4,15 @@ import type { Context } from 'hono'
 import { z } from 'zod'
 import type { ServerContext } from './context.ts'
 import { refusal } from './http/errors.ts'
-import { readJson } from './http/json-body.ts'
 import type { ServerEnv } from './http/request-id.ts'
-import { parseRequest } from './openai/parse.ts'
 
 // Routes that control the engine, named as at vLLM; all behind the admin key.
 
-type Handler = (c: Context<ServerEnv>, context: ServerContext) => Promise<Response>
-
-/** Parameters of a command: of the address, of a body in JSON, or of both. */
-async function parametersOf<T>(c: Context<ServerEnv>, { options }: ServerContext, schema: z.ZodType<T>): Promise<T> {
-  const { body } = c.req.raw
-  const given: unknown = body ? await readJson(c.req.raw, options.maxBodyBytes) : {}
-  const query = Object.fromEntries(
-    Object.entries(c.req.queries()).map(([name, values]) => [name, values.length === 1 ? values[0] : values]),
-  )
-  const isObject = typeof given === 'object' && given !== null && !Array.isArray(given)
-  return parseRequest(schema, isObject ? { ...query, ...given } : given)
-}
+type Handler<S extends z.ZodType> = (
+  c: Context<ServerEnv>,
+  context: ServerContext,
+  asked: z.output<S>,
+) => Promise<Response>
 
 /** In an address all values are text. */
 const flag = z.union([z.boolean(), z.enum(['true', 'false']).transform((text) => text === 'true')], {
@@ -33,11 +24,13 @@ const level = z.union([z.literal([1, 2]), z.enum(['1', '2']).transform((text) =>
 })
 const listOf = <T extends z.ZodType>(element: T) => z.union([z.array(element), element.transform((one) => [one])])
 
-const pauseSchema = z.strictObject({ mode, clear_cache: flag.default(false) })
-const sleepSchema = z.strictObject({ mode, level: level.default(1) })
-const wakeSchema = z.strictObject({ tags: listOf(z.enum(wakeTags)).optional() })
-const weightsSchema = z.strictObject({ directory: z.string().min(1).optional() })
-const abortSchema = z
+/** Of a command that takes no parameters. */
+export const nothingSchema = z.strictObject({})
+export const pauseSchema = z.strictObject({ mode, clear_cache: flag.default(false) })
+export const sleepSchema = z.strictObject({ mode, level: level.default(1) })
+export const wakeSchema = z.strictObject({ tags: listOf(z.enum(wakeTags)).optional() })
+export const weightsSchema = z.strictObject({ directory: z.string().min(1).optional() })
+export const abortSchema = z
   .strictObject({ request_ids: listOf(z.string()).optional(), abort_all: flag.default(false) })
   .refine(({ request_ids, abort_all }) => (request_ids !== undefined) !== abort_all, {
     path: ['request_ids'],
@@ -45,42 +38,36 @@ const abortSchema = z
   })
 
 /** POST /pause */
-export const postPause: Handler = async (c, context) => {
-  const { mode, clear_cache } = await parametersOf(c, context, pauseSchema)
+export const postPause: Handler<typeof pauseSchema> = async (c, context, { mode, clear_cache }) => {
   await context.llm.pause({ mode, clearCache: clear_cache })
-  return stateOf(c, context)
+  return getState(c, context)
 }
 
 /** POST /resume */
-export const postResume: Handler = async (c, context) => {
-  await parametersOf(c, context, z.strictObject({}))
+export const postResume: Handler<typeof nothingSchema> = async (c, context) => {
   await context.llm.resume()
-  return stateOf(c, context)
+  return getState(c, context)
 }
 
 /** POST /sleep */
-export const postSleep: Handler = async (c, context) => {
-  await context.llm.sleep(await parametersOf(c, context, sleepSchema))
-  return stateOf(c, context)
+export const postSleep: Handler<typeof sleepSchema> = async (c, context, asked) => {
+  await context.llm.sleep(asked)
+  return getState(c, context)
 }
 
 /** POST /wake_up */
-export const postWakeUp: Handler = async (c, context) => {
-  const { tags } = await parametersOf(c, context, wakeSchema)
+export const postWakeUp: Handler<typeof wakeSchema> = async (c, context, { tags }) => {
   await context.llm.wake(tags)
-  return stateOf(c, context)
+  return getState(c, context)
 }
 
 /** GET /is_paused and /is_sleeping */
-export const getState: Handler = async (c, context) => stateOf(c, context)
-
-function stateOf(c: Context<ServerEnv>, { llm }: ServerContext): Response {
+export function getState(c: Context<ServerEnv>, { llm }: ServerContext): Response {
   return c.json({ status: 'success', is_paused: llm.isPaused, is_sleeping: llm.isSleeping })
 }
 
 /** POST /update_weights */
-export const postUpdateWeights: Handler = async (c, context) => {
-  const { directory } = await parametersOf(c, context, weightsSchema)
+export const postUpdateWeights: Handler<typeof weightsSchema> = async (c, context, { directory }) => {
   try {
     await context.llm.updateWeights(directory)
   } catch (error) {
@@ -92,16 +79,14 @@ export const postUpdateWeights: Handler = async (c, context) => {
 }
 
 /** POST /abort_requests: by the id of the answer, or by the `x-request-id` that the client gave. */
-export const postAbortRequests: Handler = async (c, context) => {
-  const { request_ids } = await parametersOf(c, context, abortSchema)
+export const postAbortRequests: Handler<typeof abortSchema> = async (c, context, { request_ids }) => {
   const aborted = [...context.open].filter(({ ids }) => !request_ids || request_ids.some((id) => ids.includes(id)))
   for (const generations of aborted) generations.abort()
   return c.json({ status: 'success', aborted: aborted.map(({ ids }) => ids[0]) })
 }
 
 /** POST /reset_prefix_cache */
-export const postResetPrefixCache: Handler = async (c, context) => {
-  await parametersOf(c, context, z.strictObject({}))
+export const postResetPrefixCache: Handler<typeof nothingSchema> = async (c, context) => {
   await context.llm.resetPrefixCache()
   return c.json({ status: 'success' })
 }

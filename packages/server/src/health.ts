@@ -1,5 +1,5 @@
-import { requireGenerating, type LLM } from '@slipway/engine'
-import type { Context, MiddlewareHandler } from 'hono'
+import type { LLM } from '@slipway/engine'
+import type { Context } from 'hono'
 import { servedNames, version, type ServerContext } from './context.ts'
 import { unavailable } from './http/errors.ts'
 import type { ServerEnv } from './http/request-id.ts'
@@ -55,54 +55,10 @@ export function getVersion(c: Context<ServerEnv>): Response {
 }
 
 /** GET /: says what this is. */
-export function getRoot(c: Context<ServerEnv>, context: ServerContext): Response {
+export function getRoot(c: Context<ServerEnv>, context: ServerContext, routes: readonly string[]): Response {
   const { llm } = context
-  return c.json({
-    name: 'slipway',
-    version,
-    status: llm.state,
-    models: llm.state === 'ready' ? servedNames(context) : [],
-    routes: [
-      '/v1/chat/completions',
-      '/v1/completions',
-      '/v1/responses',
-      '/v1/messages',
-      '/v1/messages/count_tokens',
-      '/v1/embeddings',
-      '/v1/classify',
-      '/v1/score',
-      '/v1/rerank',
-      '/pooling',
-      '/tokenize',
-      '/detokenize',
-      '/v1/files',
-      '/v1/batches',
-      '/v1/models',
-      '/v1/engine/events',
-      '/health',
-      '/ready',
-      '/version',
-      '/load',
-      '/metrics',
-      '/config',
-    ],
-  })
-}
-
-/** Refuses requests to generate where the model does something else. */
-export function whenGenerating({ llm }: ServerContext): MiddlewareHandler<ServerEnv> {
-  return async (_, next) => {
-    requireGenerating(llm.info)
-    await next()
-  }
-}
-
-/** Refuses requests that need a model while there is none. */
-export function whenReady(context: ServerContext): MiddlewareHandler<ServerEnv> {
-  return async (_, next) => {
-    requireReady(context)
-    await next()
-  }
+  const models = llm.state === 'ready' ? servedNames(context) : []
+  return c.json({ name: 'slipway', version, status: llm.state, models, routes })
 }
 
 /** Throws 503 while there is no model to ask. */

@@ -3,12 +3,17 @@ export { askLine, batchRoutes, inParallel, refusedLine, type LineReply, type Lin
 export { readBatchLine, type BatchLine } from './batches/line.ts'
 export { createApp } from './app.ts'
 export { healthProto, openInferenceProto } from './grpc/proto-files.ts'
-export type { ApiErrorBody } from './http/errors.ts'
+export type { ApiErrorBody } from './http/error-schema.ts'
 export type { ServerEnv } from './http/request-id.ts'
-export type { ChatCompletion, ChatCompletionChunk } from './openai/chat.ts'
-export type { Completion, CompletionChunk } from './openai/completions.ts'
-export type { ChatLogprobs, CompletionLogprobs } from './openai/logprobs.ts'
-export type { Model } from './openai/models.ts'
+export type {
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatLogprobs,
+  Completion,
+  CompletionChunk,
+  CompletionLogprobs,
+  Model,
+} from './openai/answers.ts'
 export { serverOptionsSchema, type ServerOptions } from './options.ts'
 export { serve, type RunningServer } from './serve.ts'
 export { createLog } from './observe/log.ts'

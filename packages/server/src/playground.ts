@@ -18,10 +18,10 @@ export class Playground {
   #files: ReadonlyMap<string, PageFile> | undefined
 
   /** GET /: the page for browsers, JSON for everybody else. */
-  getRoot(c: Context<ServerEnv>, context: ServerContext): Response {
+  getRoot(c: Context<ServerEnv>, context: ServerContext, routes: readonly string[]): Response {
     c.header('vary', 'accept', { append: true })
     const wantsPage = context.options.playground && c.req.header('accept')?.includes('text/html')
-    return wantsPage ? this.#send(c, 'index.html', 'no-cache') : getRoot(c, context)
+    return wantsPage ? this.#send(c, 'index.html', 'no-cache') : getRoot(c, context, routes)
   }
 
   /** GET /playground/:file */

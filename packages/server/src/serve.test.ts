@@ -4,7 +4,7 @@ import { connect } from 'node:net'
 import { LLM } from '@slipway/engine'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { eventsOf, expectIdle, modelName, startModel, untilBusy } from './testing/harness.ts'
-import type { ChatCompletionChunk } from './openai/chat.ts'
+import type { ChatCompletionChunk } from './openai/answers.ts'
 import { serve, type RunningServer } from './index.ts'
 
 const messages = [{ role: 'user', content: 'Hello! Who are you?' }]

@@ -46,7 +46,7 @@ const assistantBlock = z.discriminatedUnion('type', [text, toolUse, thinking], {
 })
 
 const blocksOr = <T>(block: z.ZodType<T>) =>
-  z.union([z.string(), arrayOf(block).refine((blocks) => blocks.length > 0, 'must hold at least one block')], {
+  z.union([z.string(), arrayOf(block, 'block')], {
     error: 'must be a string or an array of blocks',
   })
 

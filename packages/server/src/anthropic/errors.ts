@@ -1,13 +1,30 @@
+import { z } from 'zod'
 import type { ApiError } from '../http/errors.ts'
 
-/** The error object of the Anthropic API. */
-export interface AnthropicErrorBody {
-  readonly type: 'error'
-  readonly error: { readonly type: string; readonly message: string }
-  readonly request_id: string
-}
+const typeNames = [
+  'api_error',
+  'authentication_error',
+  'invalid_request_error',
+  'not_found_error',
+  'overloaded_error',
+  'permission_error',
+  'rate_limit_error',
+  'request_too_large',
+  'timeout_error',
+] as const
 
-const types: Readonly<Record<number, string>> = {
+/** The error object of the Anthropic API. */
+export const anthropicErrorSchema = z
+  .strictObject({
+    type: z.literal('error'),
+    error: z.strictObject({ type: z.enum(typeNames), message: z.string() }),
+    request_id: z.string(),
+  })
+  .meta({ title: 'MessagesError' })
+
+type AnthropicErrorBody = z.output<typeof anthropicErrorSchema>
+
+const types: Readonly<Record<number, (typeof typeNames)[number]>> = {
   401: 'authentication_error',
   403: 'permission_error',
   404: 'not_found_error',

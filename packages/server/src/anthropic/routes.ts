@@ -1,23 +1,24 @@
 import type { ChatAnswer } from '@slipway/engine'
 import type { Context } from 'hono'
 import { answerTo, requireModel, type ServerContext } from '../context.ts'
-import { readJson } from '../http/json-body.ts'
 import type { ServerEnv } from '../http/request-id.ts'
 import { AnswerParts, partEvents, partsOf, type PartEvent } from '../openai/answer-parts.ts'
 import { planRequest, startChat } from '../openai/chat-run.ts'
 import type { Generations } from '../openai/generations.ts'
-import { parseRequest } from '../openai/parse.ts'
 import { renamed } from '../openai/renamed.ts'
 import { sseResponse, type TypedEvent } from '../openai/sse.ts'
 import { anthropicError } from './errors.ts'
 import { newMessage, stopOf, toBlock, usageOf } from './message.ts'
-import { countTokensSchema, messagesSchema, names, toChatPrompt, toChatRequest } from './schema.ts'
+import { names, toChatPrompt, toChatRequest, type CountTokensRequest, type MessagesRequest } from './schema.ts'
 
 /** POST /v1/messages: Anthropic's API, whole or streamed. */
-export async function postMessages(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
+export async function postMessages(
+  c: Context<ServerEnv>,
+  context: ServerContext,
+  request: MessagesRequest,
+): Promise<Response> {
   const { options } = context
   const requestId = c.get('requestId')
-  const request = parseRequest(messagesSchema, await readJson(c.req.raw, options.maxBodyBytes))
   const message = newMessage(request.model)
   try {
     const { generations, answers } = await startChat(c, context, toChatRequest(request), message.id)
@@ -40,8 +41,11 @@ export async function postMessages(c: Context<ServerEnv>, context: ServerContext
 }
 
 /** POST /v1/messages/count_tokens: how many tokens the prompt of such a request has. */
-export async function postCountTokens(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
-  const request = parseRequest(countTokensSchema, await readJson(c.req.raw, context.options.maxBodyBytes))
+export async function postCountTokens(
+  c: Context<ServerEnv>,
+  context: ServerContext,
+  request: CountTokensRequest,
+): Promise<Response> {
   requireModel(context, request.model)
   try {
     const { prompt } = await planRequest(context, toChatPrompt(request))

@@ -22,7 +22,7 @@ const isAlone = { disable_parallel_tool_use: z.boolean().optional() }
 /** What says how the prompt looks. */
 const promptFields = {
   model: z.string(),
-  messages: arrayOf(messageParam).refine((messages) => messages.length > 0, 'must hold at least one message'),
+  messages: arrayOf(messageParam, 'message'),
   system: textContent.optional(),
   tools: arrayOf(tool)
     .refine((tools) => new Set(tools.map(({ name }) => name)).size === tools.length, 'two tools have the same name')
@@ -64,23 +64,25 @@ function shown() {
 }
 
 /** Body of POST /v1/messages/count_tokens. */
-export const countTokensSchema = z.strictObject(promptFields)
+export const countTokensSchema = z.strictObject(promptFields).meta({ title: 'CountTokensRequest' })
 
 /** Body of POST /v1/messages: Anthropic's parameters that concern text. */
-export const messagesSchema = z.strictObject({
-  ...promptFields,
-  max_tokens: z.int().min(1),
-  stop_sequences: arrayOf(z.string()).optional(),
-  temperature: z.number().min(0).max(2).optional(),
-  top_k: z.int().optional(),
-  top_p: z.number().optional(),
-  stream: z.boolean().default(false),
-  metadata: z.strictObject({ user_id: z.string().nullish() }).optional(),
-  service_tier: unlessInert('all requests are served alike; remove it', 'auto', 'standard_only'),
-})
+export const messagesSchema = z
+  .strictObject({
+    ...promptFields,
+    max_tokens: z.int().min(1),
+    stop_sequences: arrayOf(z.string()).optional(),
+    temperature: z.number().min(0).max(2).optional(),
+    top_k: z.int().optional(),
+    top_p: z.number().optional(),
+    stream: z.boolean().default(false),
+    metadata: z.strictObject({ user_id: z.string().nullish() }).optional(),
+    service_tier: unlessInert('all requests are served alike; remove it', 'auto', 'standard_only'),
+  })
+  .meta({ title: 'MessagesRequest' })
 
 export type MessagesRequest = z.output<typeof messagesSchema>
-type CountTokensRequest = z.output<typeof countTokensSchema>
+export type CountTokensRequest = z.output<typeof countTokensSchema>
 
 /** What a chat calls otherwise. */
 export const names: ParameterNames = new Map([

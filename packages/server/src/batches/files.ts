@@ -4,19 +4,17 @@ import { z } from 'zod'
 import type { ServerContext } from '../context.ts'
 import { refusal } from '../http/errors.ts'
 import type { ServerEnv } from '../http/request-id.ts'
-import { limitUpTo, pageOf, queryOf } from './list.ts'
+import { limitUpTo, pageOf } from './list.ts'
 import { boundaryOf, multipart, textOf } from './multipart.ts'
 import { unixNow, usualKeepSeconds } from './records.ts'
 import { batchesFor, owned, requireOpen } from './scope.ts'
-
-type Handler = (c: Context<ServerEnv>, context: ServerContext) => Response | Promise<Response>
 
 /** What a form may be longer than its file. */
 const maxFormBytes = 65_536
 const maxNameLength = 255
 
 /** POST /v1/files: a form with a file, which goes to the disk as it comes. */
-export const postFiles: Handler = async (c, context) => {
+export async function postFiles(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
   const { batches, owner } = batchesFor(c, context)
   const { headers, body } = c.req.raw
   requireOpen(context)
@@ -50,15 +48,18 @@ export const postFiles: Handler = async (c, context) => {
 }
 
 /** GET /v1/files */
-export const getFiles: Handler = (c, context) => {
+export function getFiles(
+  c: Context<ServerEnv>,
+  context: ServerContext,
+  { purpose, order, ...range }: z.output<typeof fileListSchema>,
+): Response {
   const { batches, owner } = batchesFor(c, context)
-  const { purpose, order, ...range } = queryOf(c, listSchema)
   const own = batches.store.files.all().filter((file) => file.owner === owner)
   const found = own.flatMap(({ api }) => (purpose === undefined || api.purpose === purpose ? [api] : []))
   return c.json(pageOf(order === 'asc' ? found : found.toReversed(), range))
 }
 
-const listSchema = z.strictObject({
+export const fileListSchema = z.strictObject({
   purpose: z.string().max(64).optional(),
   limit: limitUpTo(10_000, 10_000),
   order: z.enum(['asc', 'desc']).default('desc'),
@@ -66,13 +67,13 @@ const listSchema = z.strictObject({
 })
 
 /** GET /v1/files/:id */
-export const getFile: Handler = (c, context) => {
+export function getFile(c: Context<ServerEnv>, context: ServerContext): Response {
   const { batches, owner } = batchesFor(c, context)
   return c.json(owned(batches.store.files, c.req.param('id') ?? '', owner, 'file').api)
 }
 
 /** GET /v1/files/:id/content */
-export const getFileContent: Handler = (c, context) => {
+export function getFileContent(c: Context<ServerEnv>, context: ServerContext): Response {
   const { batches, owner } = batchesFor(c, context)
   const { api } = owned(batches.store.files, c.req.param('id') ?? '', owner, 'file')
   return c.body(ReadableStream.from(batches.store.read(api.id)) as ReadableStream, 200, {
@@ -85,7 +86,7 @@ export const getFileContent: Handler = (c, context) => {
 }
 
 /** DELETE /v1/files/:id */
-export const deleteFile: Handler = async (c, context) => {
+export async function deleteFile(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
   const { batches, owner } = batchesFor(c, context)
   const file = owned(batches.store.files, c.req.param('id') ?? '', owner, 'file')
   const user = batches.store.userOf(file.api.id)
@@ -97,7 +98,16 @@ export const deleteFile: Handler = async (c, context) => {
   return c.json({ id: file.api.id, object: 'file', deleted: true })
 }
 
-const known = ['file', 'purpose', 'expires_after[anchor]', 'expires_after[seconds]']
+/** The fields of the form; `readFields` checks them. */
+export const formSchema = z
+  .strictObject({
+    file: z.string().meta({ contentMediaType: 'application/octet-stream' }).describe('JSON Lines'),
+    purpose: z.literal('batch'),
+    'expires_after[anchor]': z.literal('created_at').optional(),
+    'expires_after[seconds]': z.int().min(3600).max(2_592_000).optional(),
+  })
+  .meta({ title: 'FileForm' })
+const known = Object.keys(formSchema.shape)
 
 function readFields(fields: ReadonlyMap<string, string>): { readonly filename: string; readonly keepSeconds: number } {
   const other = [...fields.keys()].find((name) => !known.includes(name))

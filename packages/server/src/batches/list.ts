@@ -1,26 +1,28 @@
-import type { Context } from 'hono'
 import { z } from 'zod'
-import type { ServerEnv } from '../http/request-id.ts'
 import { refusal } from '../http/errors.ts'
-import { parseRequest } from '../openai/parse.ts'
+import { reading } from '../openapi/input-forms.ts'
 
-/** Parameters of the address; one that comes twice is an error. */
-export function queryOf<T>(c: Context<ServerEnv>, schema: z.ZodType<T>): T {
-  const query = Object.entries(c.req.queries()).map(([name, values]): [string, string] => {
-    if (values.length > 1) throw refusal(`${name}: is given twice`, { param: name })
-    return [name, values[0]!]
-  })
-  return parseRequest(schema, Object.fromEntries(query))
-}
-
+/** How many entries a list may have. */
 export function limitUpTo(most: number, usual: number) {
   const message = `must be a number from 1 to ${most}`
-  return z
+  const read = z
     .string()
     .regex(/^\d{1,6}$/, message)
     .transform(Number)
     .refine((value) => value >= 1 && value <= most, message)
-    .default(usual)
+  return reading(read, z.int().min(1).max(most)).default(usual)
+}
+
+/** What `pageOf` makes. */
+export function pageSchema(item: z.ZodType) {
+  const id = z.string().nullable()
+  return z.strictObject({
+    object: z.literal('list'),
+    data: z.array(item),
+    first_id: id,
+    last_id: id,
+    has_more: z.boolean(),
+  })
 }
 
 /** The part of a list that begins behind `after`, in OpenAI's form. */

@@ -1,57 +1,59 @@
-/** A file as the API shows it. */
-export interface ApiFile {
-  readonly id: string
-  readonly object: 'file'
-  readonly bytes: number
-  /** Unix seconds, as all times here. */
-  readonly created_at: number
-  readonly expires_at: number
-  readonly filename: string
-  readonly purpose: 'batch' | 'batch_output'
-  readonly status: 'processed'
-}
+import { z } from 'zod'
 
-export type BatchStatus =
-  | 'validating'
-  | 'failed'
-  | 'in_progress'
-  | 'finalizing'
-  | 'completed'
-  | 'expired'
-  | 'cancelling'
-  | 'cancelled'
+const unixSeconds = z.int().min(0)
+const count = z.int().min(0)
 
-export interface BatchError {
-  readonly code: string | null
-  readonly message: string
-  readonly param: string | null
-  /** From 1 on; null where it is no line's fault. */
-  readonly line: number | null
-}
+/** A file as the API shows it. Times are Unix seconds, as all here. */
+export const fileSchema = z
+  .strictObject({
+    id: z.string(),
+    object: z.literal('file'),
+    bytes: count,
+    created_at: unixSeconds,
+    expires_at: unixSeconds,
+    filename: z.string(),
+    purpose: z.enum(['batch', 'batch_output']),
+    status: z.literal('processed'),
+  })
+  .meta({ title: 'File' })
+export type ApiFile = Readonly<z.infer<typeof fileSchema>>
+
+const batchErrorSchema = z.strictObject({
+  code: z.string().nullable(),
+  message: z.string(),
+  param: z.string().nullable(),
+  line: count.nullable().describe("from 1 on; null where it is no line's fault"),
+})
+export type BatchError = Readonly<z.infer<typeof batchErrorSchema>>
+
+const ends = ['completed', 'failed', 'expired', 'cancelled'] as const
 
 /** A batch as the API shows it. */
-export interface ApiBatch {
-  readonly id: string
-  readonly object: 'batch'
-  readonly endpoint: string
-  readonly errors: { readonly object: 'list'; readonly data: readonly BatchError[] } | null
-  readonly input_file_id: string
-  readonly completion_window: string
-  readonly status: BatchStatus
-  readonly output_file_id: string | null
-  readonly error_file_id: string | null
-  readonly created_at: number
-  readonly in_progress_at: number | null
-  readonly expires_at: number
-  readonly finalizing_at: number | null
-  readonly completed_at: number | null
-  readonly failed_at: number | null
-  readonly expired_at: number | null
-  readonly cancelling_at: number | null
-  readonly cancelled_at: number | null
-  readonly request_counts: { readonly total: number; readonly completed: number; readonly failed: number }
-  readonly metadata: Readonly<Record<string, string>> | null
-}
+export const batchSchema = z
+  .strictObject({
+    id: z.string(),
+    object: z.literal('batch'),
+    endpoint: z.string(),
+    errors: z.strictObject({ object: z.literal('list'), data: z.array(batchErrorSchema).readonly() }).nullable(),
+    input_file_id: z.string(),
+    completion_window: z.string(),
+    status: z.enum(['validating', 'in_progress', 'finalizing', 'cancelling', ...ends]),
+    output_file_id: z.string().nullable(),
+    error_file_id: z.string().nullable(),
+    created_at: unixSeconds,
+    in_progress_at: unixSeconds.nullable(),
+    expires_at: unixSeconds,
+    finalizing_at: unixSeconds.nullable(),
+    completed_at: unixSeconds.nullable(),
+    failed_at: unixSeconds.nullable(),
+    expired_at: unixSeconds.nullable(),
+    cancelling_at: unixSeconds.nullable(),
+    cancelled_at: unixSeconds.nullable(),
+    request_counts: z.strictObject({ total: count, completed: count, failed: count }),
+    metadata: z.record(z.string(), z.string()).nullable(),
+  })
+  .meta({ title: 'Batch' })
+export type ApiBatch = Readonly<z.infer<typeof batchSchema>>
 
 interface Owned {
   /** Of the key that it belongs to; empty where the server asks for none. */
@@ -73,10 +75,8 @@ export interface BatchRecord extends Owned {
   readonly keepSeconds: number
 }
 
-const ends: readonly BatchStatus[] = ['completed', 'failed', 'expired', 'cancelled']
-
 export function hasEnded({ api }: BatchRecord): boolean {
-  return ends.includes(api.status)
+  return (ends as readonly string[]).includes(api.status)
 }
 
 export function unixNow(): number {

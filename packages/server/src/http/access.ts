@@ -64,19 +64,16 @@ export class Access {
   }
 }
 
-/** What says nothing but that the server lives, and is asked by machines that know no key. */
-const openPaths = new Set(['/', '/health', '/ready', '/version'])
 /** Where the files of the page lie, which asks for a key itself. */
 export const playgroundPath = '/playground'
 
 /**
- * Refuses requests without a key or beyond its limits. Everything that is not open is behind it, save `guarded` paths,
- * which have a key of their own.
+ * Refuses requests without a key or beyond its limits, save on `others`: paths that are open, or have a key of their own.
  */
-export function withAccess(access: Access, guarded: ReadonlySet<string>) {
+export function withAccess(access: Access, others: ReadonlySet<string>) {
   return createMiddleware<ServerEnv>(async (c, next) => {
     const { path } = c.req
-    const isOpen = openPaths.has(path) || path.startsWith(`${playgroundPath}/`) || guarded.has(path)
+    const isOpen = others.has(path) || path.startsWith(`${playgroundPath}/`)
     if (access.isOpen || isOpen) return next()
     const scope = c.get('scope')
     if ((c.env as unknown) instanceof BatchCaller) {

@@ -1,14 +1,5 @@
 import { SlipwayError, type ErrorDetails, type ErrorKind } from '@slipway/tensor'
-
-/** The error object of the OpenAI API. */
-export interface ApiErrorBody {
-  readonly error: {
-    readonly message: string
-    readonly type: string
-    readonly param: string | null
-    readonly code: string | null
-  }
-}
+import type { ApiErrorBody } from './error-schema.ts'
 
 export interface ApiError {
   readonly status: number
@@ -35,7 +26,7 @@ const statuses: Readonly<Partial<Record<ErrorKind, number>>> = {
   overload: 429,
 }
 
-const types: Readonly<Record<number, string>> = {
+const types: Readonly<Record<number, ApiErrorBody['error']['type']>> = {
   408: 'timeout_error',
   429: 'rate_limit_error',
   500: 'server_error',

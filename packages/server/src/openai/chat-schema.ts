@@ -18,7 +18,7 @@ import { labels, unsupportedInChat } from './unsupported.ts'
 export const chatSchema = z
   .strictObject({
     model: z.string(),
-    messages: arrayOf(messageSchema).refine((messages) => messages.length > 0, 'must hold at least one message'),
+    messages: arrayOf(messageSchema, 'message'),
     max_tokens: z.int().min(1).optional(),
     max_completion_tokens: z.int().min(1).optional(),
     logprobs: z.boolean().default(false),
@@ -51,5 +51,6 @@ export const chatSchema = z
         message: 'differs from max_completion_tokens; give one',
       })
   })
+  .meta({ title: 'ChatCompletionRequest' })
 
 export type ChatRequest = z.output<typeof chatSchema>

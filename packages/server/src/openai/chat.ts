@@ -2,61 +2,23 @@ import type { ChatAnswer, CompletionOutput } from '@slipway/engine'
 import { readMessage } from '@slipway/engine'
 import type { Context } from 'hono'
 import { answerTo, type ServerContext } from '../context.ts'
-import { readJson } from '../http/json-body.ts'
 import type { ServerEnv } from '../http/request-id.ts'
+import type { ChatCompletion, ChatCompletionChunk } from './answers.ts'
 import { startChat } from './chat-run.ts'
-import { chatSchema, type ChatRequest } from './chat-schema.ts'
-import { apiUsage, newEnvelope, type ApiUsage, type Envelope } from './envelope.ts'
+import type { ChatRequest } from './chat-schema.ts'
+import { apiUsage, newEnvelope, type Envelope } from './envelope.ts'
 import { apiFinishReason, Generations } from './generations.ts'
-import { apiPromptLogprobs, chatLogprobs, type ApiPromptLogprobs, type ChatLogprobs } from './logprobs.ts'
-import { parseRequest } from './parse.ts'
+import { apiPromptLogprobs, chatLogprobs } from './logprobs.ts'
 import { sseResponse } from './sse.ts'
-import { apiToolCallDelta, type ApiToolCall, type ApiToolCallDelta } from './tools.ts'
-
-type ChatFinishReason = 'stop' | 'length' | 'tool_calls'
-
-export interface ChatCompletion extends Envelope {
-  readonly object: 'chat.completion'
-  readonly choices: {
-    readonly index: number
-    readonly message: {
-      readonly role: 'assistant'
-      /** Null where there are tool calls and nothing else. */
-      readonly content: string | null
-      readonly refusal: null
-      readonly reasoning_content?: string
-      readonly tool_calls?: ApiToolCall[]
-    }
-    readonly logprobs: ChatLogprobs | null
-    readonly finish_reason: ChatFinishReason
-  }[]
-  readonly usage: ApiUsage
-  /** Only when asked for. */
-  readonly prompt_logprobs?: ApiPromptLogprobs
-}
-
-export interface ChatCompletionChunk extends Envelope {
-  readonly object: 'chat.completion.chunk'
-  readonly choices: {
-    readonly index: number
-    readonly delta: {
-      readonly role?: 'assistant'
-      readonly content?: string
-      readonly refusal?: null
-      readonly reasoning_content?: string
-      readonly tool_calls?: ApiToolCallDelta[]
-    }
-    readonly logprobs: ChatLogprobs | null
-    readonly finish_reason: ChatFinishReason | null
-  }[]
-  /** Only when asked for: null in all chunks but the last. */
-  readonly usage?: ApiUsage | null
-}
+import { apiToolCallDelta } from './tools.ts'
 
 /** POST /v1/chat/completions */
-export async function postChatCompletions(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
+export async function postChatCompletions(
+  c: Context<ServerEnv>,
+  context: ServerContext,
+  request: ChatRequest,
+): Promise<Response> {
   const { options } = context
-  const request = parseRequest(chatSchema, await readJson(c.req.raw, options.maxBodyBytes))
   const envelope = newEnvelope(context, 'chatcmpl', request.model)
   const { generations, answers } = await startChat(c, context, request, envelope.id)
   if (request.stream)
@@ -82,7 +44,10 @@ function reasoningTokens(answers: readonly ChatAnswer[]): number | undefined {
   )
 }
 
-function chatFinishReason(reason: CompletionOutput['finishReason'], { hasToolCalls }: ChatAnswer): ChatFinishReason {
+function chatFinishReason(
+  reason: CompletionOutput['finishReason'],
+  { hasToolCalls }: ChatAnswer,
+): ChatCompletion['choices'][number]['finish_reason'] {
   const plain = apiFinishReason(reason)
   return plain === 'stop' && hasToolCalls ? 'tool_calls' : plain
 }

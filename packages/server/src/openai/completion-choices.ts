@@ -1,23 +1,9 @@
 import type { Tokenizer } from '@slipway/checkpoint'
 import type { ChosenLogprob, CompletionOutput, PromptLogprobs, RequestOutput } from '@slipway/engine'
+import type { Completion, CompletionLogprobs } from './answers.ts'
 import type { CompletionRequest } from './completion-schema.ts'
 import { apiFinishReason } from './generations.ts'
-import {
-  apiPromptLogprobs,
-  CompletionLogprobsWriter,
-  type ApiPromptLogprobs,
-  type CompletionLogprobs,
-} from './logprobs.ts'
-
-export interface CompletionChoice<Reason> {
-  /** Place of the prompt times `n`, plus the place among its completions. */
-  readonly index: number
-  readonly text: string
-  readonly logprobs: CompletionLogprobs | null
-  readonly finish_reason: Reason
-  /** Only when asked for. */
-  readonly prompt_logprobs?: ApiPromptLogprobs
-}
+import { apiPromptLogprobs, CompletionLogprobsWriter } from './logprobs.ts'
 
 /** Forms the choices of one request as it wants them. */
 export class CompletionChoices {
@@ -35,7 +21,7 @@ export class CompletionChoices {
     prompt: number,
     { index, text, logprobs, finishReason }: CompletionOutput,
     { promptTokenIds, promptLogprobs }: RequestOutput,
-  ): CompletionChoice<'stop' | 'length'> {
+  ): Completion['choices'][number] {
     const place = this.place(prompt, index)
     const { echo, max_tokens, prompt_logprobs } = this.#request
     // the engine generates at least one token; who wants none does not see it

@@ -45,5 +45,6 @@ export const completionSchema = z
     if (prompt.length * Math.max(n, best_of) > maxChoices)
       refuse('prompt', `asks for more than ${maxChoices} completions`)
   })
+  .meta({ title: 'CompletionRequest' })
 
 export type CompletionRequest = z.output<typeof completionSchema>

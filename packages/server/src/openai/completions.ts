@@ -1,38 +1,26 @@
 import type { Context } from 'hono'
 import { answerTo, requireModel, type ServerContext } from '../context.ts'
-import { readJson } from '../http/json-body.ts'
 import type { ServerEnv } from '../http/request-id.ts'
-import { CompletionChoices, type CompletionChoice } from './completion-choices.ts'
-import { completionSchema, type CompletionRequest } from './completion-schema.ts'
-import { apiUsage, newEnvelope, type ApiUsage, type Envelope } from './envelope.ts'
+import type { Completion, CompletionChunk } from './answers.ts'
+import { CompletionChoices } from './completion-choices.ts'
+import type { CompletionRequest } from './completion-schema.ts'
+import { apiUsage, newEnvelope, type Envelope } from './envelope.ts'
 import { beamParams, samplingParams, schedulingOptions } from './fields.ts'
 import { apiFinishReason, Generations, type Submission } from './generations.ts'
-import { parseRequest } from './parse.ts'
 import { requireFits } from './prompt-limit.ts'
 import { sseResponse } from './sse.ts'
 import { structuredParams } from './structured-outputs.ts'
-
-export interface Completion extends Envelope {
-  readonly object: 'text_completion'
-  readonly choices: CompletionChoice<'stop' | 'length'>[]
-  readonly usage: ApiUsage
-}
-
-/** A chunk of a stream has the form of the whole, with pieces of text. */
-export interface CompletionChunk extends Envelope {
-  readonly object: 'text_completion'
-  readonly choices: CompletionChoice<'stop' | 'length' | null>[]
-  /** Only when asked for: null in all chunks but the last. */
-  readonly usage?: ApiUsage | null
-}
 
 /** OpenAI's. */
 const defaultMaxTokens = 16
 
 /** POST /v1/completions */
-export async function postCompletions(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
+export async function postCompletions(
+  c: Context<ServerEnv>,
+  context: ServerContext,
+  request: CompletionRequest,
+): Promise<Response> {
   const { llm, options } = context
-  const request = parseRequest(completionSchema, await readJson(c.req.raw, options.maxBodyBytes))
   const envelope = newEnvelope(context, 'cmpl', request.model)
   const generations = await submitCompletions(context, request, {
     id: envelope.id,

@@ -1,16 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import type { Usage } from '@slipway/engine'
 import { systemFingerprint, type ServerContext } from '../context.ts'
+import type { ApiUsage, Completion } from './answers.ts'
 
 /** What every answer and every chunk of one request carries. */
-export interface Envelope {
-  readonly id: string
-  /** Unix seconds. */
-  readonly created: number
-  /** As the client named it. */
-  readonly model: string
-  readonly system_fingerprint: string
-}
+export type Envelope = Pick<Completion, 'id' | 'created' | 'model' | 'system_fingerprint'>
 
 export function newEnvelope(context: ServerContext, prefix: 'chatcmpl' | 'cmpl', model: string): Envelope {
   return {
@@ -19,15 +13,6 @@ export function newEnvelope(context: ServerContext, prefix: 'chatcmpl' | 'cmpl',
     model,
     system_fingerprint: systemFingerprint(context),
   }
-}
-
-export interface ApiUsage {
-  readonly prompt_tokens: number
-  readonly completion_tokens: number
-  readonly total_tokens: number
-  readonly prompt_tokens_details: { readonly cached_tokens: number }
-  /** Of models that reason. */
-  readonly completion_tokens_details?: { readonly reasoning_tokens: number }
 }
 
 export function apiUsage({ promptTokens, completionTokens, cachedTokens }: Usage, reasoningTokens?: number): ApiUsage {

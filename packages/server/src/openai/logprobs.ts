@@ -1,44 +1,17 @@
 import { IncrementalDetokenizer, type Tokenizer } from '@slipway/checkpoint'
 import type { ChosenLogprob, PromptLogprobs, TokenLogprob } from '@slipway/engine'
-
-interface TokenEntry {
-  readonly token: string
-  readonly logprob: number
-  /** UTF-8 of the token; null for a part of a character, which is no text. */
-  readonly bytes: number[] | null
-}
-
-/** `logprobs` of a chat choice. */
-export interface ChatLogprobs {
-  readonly content: (TokenEntry & { readonly top_logprobs: TokenEntry[] })[]
-  readonly refusal: null
-}
-
-/** `logprobs` of a plain completion. */
-export interface CompletionLogprobs {
-  readonly tokens: string[]
-  /** Null for the first token of a prompt, which nothing comes before. */
-  readonly token_logprobs: (number | null)[]
-  readonly top_logprobs: (Record<string, number> | null)[]
-  /** Where each token begins in the text given back, in characters (code points). */
-  readonly text_offset: number[]
-}
+import type { ApiPromptLogprobs, ChatLogprobs, CompletionLogprobs } from './answers.ts'
 
 export function chatLogprobs(entries: readonly ChosenLogprob[]): ChatLogprobs {
   const content = entries.map((entry) => ({ ...tokenEntry(entry), top_logprobs: entry.top.map(tokenEntry) }))
   return { content, refusal: null }
 }
 
-function tokenEntry({ token, logprob }: TokenLogprob): TokenEntry {
+function tokenEntry({ token, logprob }: TokenLogprob): Omit<ChatLogprobs['content'][number], 'top_logprobs'> {
   return { token, logprob, bytes: token.includes('\ufffd') ? null : [...Buffer.from(token)] }
 }
 
 /** `prompt_logprobs` as vLLM gives them: by token id, the prompt's own and the best. */
-export type ApiPromptLogprobs = (Record<
-  string,
-  { readonly logprob: number; readonly rank: number; readonly decoded_token: string }
-> | null)[]
-
 export function apiPromptLogprobs(entries: PromptLogprobs): ApiPromptLogprobs {
   return entries.map((entry) => {
     if (!entry) return null

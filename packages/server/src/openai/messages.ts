@@ -8,12 +8,9 @@ const part = z.discriminatedUnion('type', [textPart], {
   error: 'must be {"type": "text", "text": "…"}; this model reads text only',
 })
 
-const content = z.union(
-  [z.string(), arrayOf(part).refine((parts) => parts.length > 0, 'must hold at least one part')],
-  {
-    error: 'must be a string or an array of {"type": "text"} parts',
-  },
-)
+const content = z.union([z.string(), arrayOf(part, 'part')], {
+  error: 'must be a string or an array of {"type": "text"} parts',
+})
 
 const toolCall = z.strictObject({
   id: z.string(),
@@ -39,20 +36,22 @@ const assistant = z
     error: 'is required where there are no tool_calls',
   })
 
-export const messageSchema = z.discriminatedUnion(
-  'role',
-  [
-    z.strictObject({ role: z.literal('system'), content, name: z.string().optional() }),
-    z.strictObject({ role: z.literal('developer'), content, name: z.string().optional() }),
-    z.strictObject({ role: z.literal('user'), content, name: z.string().optional() }),
-    assistant,
-    z.strictObject({ role: z.literal('tool'), content, tool_call_id: z.string(), name: z.string().optional() }),
-  ],
-  {
-    error: ({ code }) =>
-      code === 'invalid_union' ? 'must be system, developer, user, assistant or tool' : 'must be a message object',
-  },
-)
+export const messageSchema = z
+  .discriminatedUnion(
+    'role',
+    [
+      z.strictObject({ role: z.literal('system'), content, name: z.string().optional() }),
+      z.strictObject({ role: z.literal('developer'), content, name: z.string().optional() }),
+      z.strictObject({ role: z.literal('user'), content, name: z.string().optional() }),
+      assistant,
+      z.strictObject({ role: z.literal('tool'), content, tool_call_id: z.string(), name: z.string().optional() }),
+    ],
+    {
+      error: ({ code }) =>
+        code === 'invalid_union' ? 'must be system, developer, user, assistant or tool' : 'must be a message object',
+    },
+  )
+  .meta({ title: 'ChatMessage' })
 
 export type ApiMessage = z.output<typeof messageSchema>
 

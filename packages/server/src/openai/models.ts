@@ -1,17 +1,7 @@
 import type { Context } from 'hono'
 import { requireModel, servedNames, type ServerContext } from '../context.ts'
 import type { ServerEnv } from '../http/request-id.ts'
-
-export interface Model {
-  readonly id: string
-  readonly object: 'model'
-  readonly created: number
-  readonly owned_by: string
-  /** Longest prompt and answer together, in tokens; named as in vLLM. */
-  readonly max_model_len: number
-  /** The model that an adapter belongs to. */
-  readonly parent?: string
-}
+import type { Model } from './answers.ts'
 
 /** GET /v1/models */
 export function getModels(c: Context<ServerEnv>, context: ServerContext): Response {

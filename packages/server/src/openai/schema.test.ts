@@ -1,9 +1,8 @@
 import type OpenAI from 'openai'
 import { describe, expect, expectTypeOf, test } from 'vitest'
-import type { ChatCompletion, ChatCompletionChunk } from './chat.ts'
+import type { ChatCompletion, ChatCompletionChunk, Completion, CompletionChunk } from './answers.ts'
 import { chatSchema } from './chat-schema.ts'
 import { completionSchema } from './completion-schema.ts'
-import type { Completion, CompletionChunk } from './completions.ts'
 import { inApiTerms, samplingParams } from './fields.ts'
 import { parseRequest } from './parse.ts'
 

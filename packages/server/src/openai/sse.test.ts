@@ -1,9 +1,10 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
+import type { ApiErrorBody } from '../http/error-schema.ts'
 import { sseResponse } from './sse.ts'
 
 afterEach(() => vi.useRealTimers())
 
-const brokenBody = { error: { message: 'broken', type: 'server_error', param: null, code: null } }
+const brokenBody: ApiErrorBody = { error: { message: 'broken', type: 'server_error', param: null, code: null } }
 
 function respond(chunks: AsyncIterable<unknown>, heartbeatSeconds = 15) {
   const onEnd = vi.fn()

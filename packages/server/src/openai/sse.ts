@@ -1,4 +1,4 @@
-import type { ApiErrorBody } from '../http/errors.ts'
+import type { ApiErrorBody } from '../http/error-schema.ts'
 
 export interface SseOptions {
   readonly heartbeatSeconds: number

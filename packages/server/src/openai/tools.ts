@@ -1,6 +1,7 @@
 import type { ChatParams, ChatTool } from '@slipway/engine'
 import type { ToolCallDelta } from '@slipway/parsers'
 import { z } from 'zod'
+import type { ApiToolCallDelta } from './answers.ts'
 import { arrayOf } from './array-of.ts'
 
 /** Name of a tool. */
@@ -63,21 +64,6 @@ export function toTool({
       ...(strict === true && { strict }),
     },
   }
-}
-
-/** `tool_calls` of a message. */
-export interface ApiToolCall {
-  readonly id: string
-  readonly type: 'function'
-  readonly function: { readonly name: string; readonly arguments: string }
-}
-
-/** `tool_calls` of a chunk; what identifies a call comes with its first piece. */
-export interface ApiToolCallDelta {
-  readonly index: number
-  readonly id?: string
-  readonly type?: 'function'
-  readonly function: { readonly name?: string; readonly arguments: string }
 }
 
 export function apiToolCallDelta({ index, id, name, argumentsDelta = '' }: ToolCallDelta): ApiToolCallDelta {

@@ -13,6 +13,7 @@ export function unlessInert(remedy: string, ...inert: readonly unknown[]) {
       params: { code: 'unsupported_parameter' },
     })
     .optional()
+    .meta({ description: `only as it is without: ${remedy}`, enum: [null, ...inert] })
 }
 
 /** Accepted and without effect: they label the request in a provider's books and caches, never its answer. */

@@ -3,26 +3,13 @@ import { SlipwayError } from '@slipway/tensor'
 import type { Context } from 'hono'
 import { randomBytes } from 'node:crypto'
 import type { z } from 'zod'
-import { requireModel, type ServerContext } from '../context.ts'
+import type { ServerContext } from '../context.ts'
 import { refusal, unavailable } from '../http/errors.ts'
-import { readJson } from '../http/json-body.ts'
 import type { ServerEnv } from '../http/request-id.ts'
 import { schedulingOptions } from '../openai/fields.ts'
 import { toTemplateMessage } from '../openai/messages.ts'
-import { parseRequest } from '../openai/parse.ts'
 import { requireFits } from '../openai/prompt-limit.ts'
 import type { embeddingsSchema } from './schemas.ts'
-
-/** Reads and checks the body of a request to a served model. */
-export async function readBody<T extends { readonly model: string }>(
-  c: Context<ServerEnv>,
-  context: ServerContext,
-  schema: z.ZodType<T>,
-): Promise<T> {
-  const body = parseRequest(schema, await readJson(c.req.raw, context.options.maxBodyBytes))
-  requireModel(context, body.model)
-  return body
-}
 
 type InputBody = Pick<
   z.output<typeof embeddingsSchema>,

@@ -1,12 +1,26 @@
 import type { Context } from 'hono'
-import type { ServerContext } from '../context.ts'
+import type { z } from 'zod'
+import { requireModel, type ServerContext } from '../context.ts'
 import type { ServerEnv } from '../http/request-id.ts'
-import { asking, encoded, fitting, newAnswer, promptsOf, readBody, usageOf } from './ask.ts'
-import { classifySchema, embeddingsSchema, poolingParams, poolingSchema, rerankSchema, scoreSchema } from './schemas.ts'
+import { asking, encoded, fitting, newAnswer, promptsOf, usageOf } from './ask.ts'
+import {
+  poolingParams,
+  type classifySchema,
+  type embeddingsSchema,
+  type poolingSchema,
+  type rerankSchema,
+  type scoreSchema,
+} from './schemas.ts'
+
+type Body<S extends z.ZodType> = z.output<S>
 
 /** POST /v1/embeddings */
-export async function postEmbeddings(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
-  const body = await readBody(c, context, embeddingsSchema)
+export async function postEmbeddings(
+  c: Context<ServerEnv>,
+  context: ServerContext,
+  body: Body<typeof embeddingsSchema>,
+): Promise<Response> {
+  requireModel(context, body.model)
   const params = poolingParams(body)
   const outputs = await asking(c, context, body, 'input', (options) =>
     context.llm.embed(promptsOf(context, body, params), params, options),
@@ -23,8 +37,12 @@ export async function postEmbeddings(c: Context<ServerEnv>, context: ServerConte
 }
 
 /** POST /v1/classify */
-export async function postClassify(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
-  const body = await readBody(c, context, classifySchema)
+export async function postClassify(
+  c: Context<ServerEnv>,
+  context: ServerContext,
+  body: Body<typeof classifySchema>,
+): Promise<Response> {
+  requireModel(context, body.model)
   const params = poolingParams(body)
   const outputs = await asking(c, context, body, 'input', (options) =>
     context.llm.classify(promptsOf(context, body, params), params, options),
@@ -42,8 +60,12 @@ export async function postClassify(c: Context<ServerEnv>, context: ServerContext
 }
 
 /** POST /pooling: whatever the model's task gives, a list of numbers for a text or for each of its tokens. */
-export async function postPooling(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
-  const body = await readBody(c, context, poolingSchema)
+export async function postPooling(
+  c: Context<ServerEnv>,
+  context: ServerContext,
+  body: Body<typeof poolingSchema>,
+): Promise<Response> {
+  requireModel(context, body.model)
   const { llm } = context
   const params = poolingParams(body)
   const outputs = await asking(c, context, body, 'input', (options) =>
@@ -61,8 +83,12 @@ export async function postPooling(c: Context<ServerEnv>, context: ServerContext)
 }
 
 /** POST /v1/score */
-export async function postScore(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
-  const body = await readBody(c, context, scoreSchema)
+export async function postScore(
+  c: Context<ServerEnv>,
+  context: ServerContext,
+  body: Body<typeof scoreSchema>,
+): Promise<Response> {
+  requireModel(context, body.model)
   const params = poolingParams(body)
   const fit = (texts: readonly string[], name: string): string[] =>
     texts.map((text) => fitting(context, text, name, params))
@@ -77,8 +103,12 @@ export async function postScore(c: Context<ServerEnv>, context: ServerContext): 
 }
 
 /** POST /v1/rerank, /v2/rerank: documents by how well they fit the query, the best first. */
-export async function postRerank(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
-  const body = await readBody(c, context, rerankSchema)
+export async function postRerank(
+  c: Context<ServerEnv>,
+  context: ServerContext,
+  body: Body<typeof rerankSchema>,
+): Promise<Response> {
+  requireModel(context, body.model)
   const params = poolingParams(body)
   const { query, documents, top_n, return_documents } = body
   const fit = (text: string, name: string): string => fitting(context, text, name, params)

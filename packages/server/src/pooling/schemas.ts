@@ -4,6 +4,7 @@ import { arrayOf } from '../openai/array-of.ts'
 import { schedulingFields } from '../openai/fields.ts'
 import { messageSchema } from '../openai/messages.ts'
 import { promptsSchema } from '../openai/prompts.ts'
+import { oneOf } from '../openapi/input-forms.ts'
 import { labels } from '../openai/unsupported.ts'
 
 /** What all of these routes take, beside what they are about; names are vLLM's where it has them. */
@@ -29,9 +30,7 @@ const encodings = { encoding_format: z.enum(['float', 'base64']).default('float'
 /** Texts, token ids or, through the chat template, one conversation. */
 const inputFields = {
   input: promptsSchema.optional(),
-  messages: arrayOf(messageSchema)
-    .refine((messages) => messages.length > 0, 'must hold at least one message')
-    .optional(),
+  messages: arrayOf(messageSchema, 'message').optional(),
   add_generation_prompt: z.boolean().optional(),
   chat_template_kwargs: z.record(z.string(), z.unknown()).optional(),
   add_special_tokens: z.boolean().optional(),
@@ -54,11 +53,13 @@ function checkInput(
 export const embeddingsSchema = z
   .strictObject({ ...commonFields, ...inputFields, ...vectorFields, ...encodings })
   .superRefine(checkInput)
+  .meta({ title: 'EmbeddingsRequest', ...oneOf('input', 'messages') })
 
 /** Body of POST /v1/classify. */
 export const classifySchema = z
   .strictObject({ ...commonFields, ...inputFields, ...classFields })
   .superRefine(checkInput)
+  .meta({ title: 'ClassifyRequest', ...oneOf('input', 'messages') })
 
 /** Body of POST /pooling; without a task it is the model's own. */
 export const poolingSchema = z
@@ -71,6 +72,7 @@ export const poolingSchema = z
     task: z.enum(['embed', 'token_embed', 'classify', 'token_classify']).optional(),
   })
   .superRefine(checkInput)
+  .meta({ title: 'PoolingRequest', ...oneOf('input', 'messages') })
 
 /** One text or several. */
 const texts = z.union([z.string().transform((text) => [text]), arrayOf(z.string())], {
@@ -98,20 +100,23 @@ export const scoreSchema = z
     }
     return { ...body, queries, documents }
   })
+  .meta({ title: 'ScoreRequest', allOf: [oneOf('queries', 'text_1'), oneOf('documents', 'text_2')] })
 
 const document = z.union([z.string(), z.strictObject({ text: z.string() }).transform(({ text }) => text)], {
   error: 'must be a text or {"text": "…"}',
 })
 
 /** Body of POST /v1/rerank as Jina and Cohere have it. */
-export const rerankSchema = z.strictObject({
-  ...commonFields,
-  ...classFields,
-  query: z.string(),
-  documents: arrayOf(document).refine((documents) => documents.length > 0, 'must hold at least one document'),
-  top_n: z.int().min(0).optional(),
-  return_documents: z.boolean().default(true),
-})
+export const rerankSchema = z
+  .strictObject({
+    ...commonFields,
+    ...classFields,
+    query: z.string(),
+    documents: arrayOf(document, 'document'),
+    top_n: z.int().min(0).optional(),
+    return_documents: z.boolean().default(true),
+  })
+  .meta({ title: 'RerankRequest' })
 
 type Given = Partial<Record<keyof typeof commonFields | 'add_special_tokens', unknown>> &
   z.output<z.ZodObject<typeof vectorFields>> &

@@ -1,5 +1,5 @@
 import type { ChatAnswer } from '@slipway/engine'
-import type { ApiErrorBody } from '../http/errors.ts'
+import type { ApiErrorBody } from '../http/error-schema.ts'
 import { AnswerParts, partEvents, type AnswerPart, type PartEvent } from '../openai/answer-parts.ts'
 import { apiFinishReason, type Generations } from '../openai/generations.ts'
 import type { TypedEvent } from '../openai/sse.ts'

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { arrayOf } from '../openai/array-of.ts'
 import type { ApiMessage } from '../openai/messages.ts'
+import { reading } from '../openapi/input-forms.ts'
 
 const id = z.string().nullish()
 const status = z.enum(['in_progress', 'completed', 'incomplete']).nullish()
@@ -71,18 +72,15 @@ const item = z.discriminatedUnion('type', [message, functionCall, functionCallOu
       : 'must be an item object',
 })
 
-/** `input`: a text, or items. A message may leave its type out. */
-export const inputSchema = z.union(
-  [
-    z.string(),
-    arrayOf(
-      z.preprocess((value) => (isUntyped(value) ? { type: 'message', ...value } : value), item) as z.ZodType<
-        z.output<typeof item>
-      >,
-    ).refine((items) => items.length > 0, 'must hold at least one item'),
-  ],
-  { error: 'must be a text or an array of items' },
+const anyItem: z.ZodType<z.output<typeof item>> = reading(
+  z.preprocess((value) => (isUntyped(value) ? { type: 'message', ...value } : value), item),
+  z.union([item, message.omit({ type: true })]),
 )
+
+/** `input`: a text, or items. A message may leave its type out. */
+export const inputSchema = z.union([z.string(), arrayOf(anyItem, 'item')], {
+  error: 'must be a text or an array of items',
+})
 
 function isUntyped(value: unknown): value is object {
   return typeof value === 'object' && value !== null && 'role' in value && !('type' in value)

@@ -1,21 +1,22 @@
 import type { Context } from 'hono'
 import { answerTo, type ServerContext } from '../context.ts'
-import { readJson } from '../http/json-body.ts'
 import type { ServerEnv } from '../http/request-id.ts'
 import { partsOf } from '../openai/answer-parts.ts'
 import { startChat } from '../openai/chat-run.ts'
 import { apiFinishReason } from '../openai/generations.ts'
-import { parseRequest } from '../openai/parse.ts'
 import { renamed } from '../openai/renamed.ts'
 import { sseResponse } from '../openai/sse.ts'
 import { ResponseEvents } from './events.ts'
 import { finished, newItemId, newResponse, toItem } from './response.ts'
-import { names, responsesSchema, toChatRequest } from './schema.ts'
+import { names, toChatRequest, type ResponsesRequest } from './schema.ts'
 
 /** POST /v1/responses: OpenAI's API of items, without its memory: every request brings its whole conversation. */
-export async function postResponses(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
+export async function postResponses(
+  c: Context<ServerEnv>,
+  context: ServerContext,
+  request: ResponsesRequest,
+): Promise<Response> {
   const { options } = context
-  const request = parseRequest(responsesSchema, await readJson(c.req.raw, options.maxBodyBytes))
   const response = newResponse(request)
   try {
     const { generations, answers } = await startChat(c, context, toChatRequest(request), response.id)

@@ -43,51 +43,53 @@ const notStored = 'answers are not stored here; send the whole conversation as i
 const { n: _n, prompt_logprobs: _prompt, stop: _stop, ...sampling } = samplingFields
 
 /** Body of POST /v1/responses: OpenAI's parameters, and vLLM's for sampling. */
-export const responsesSchema = z.strictObject({
-  model: z.string(),
-  input: inputSchema,
-  instructions: z.string().optional(),
-  max_output_tokens: z.int().min(1).optional(),
-  tools: arrayOf(functionTool)
-    .refine((tools) => new Set(tools.map(({ name }) => name)).size === tools.length, 'two tools have the same name')
-    .optional(),
-  tool_choice: toolChoice.optional(),
-  parallel_tool_calls: z.boolean().optional(),
-  reasoning: z
-    .strictObject({
-      effort: z.enum(efforts).nullish(),
-      summary: z.literal('auto', 'reasoning is given in full; use "auto", or remove it').nullish(),
-      generate_summary: z.literal('auto', 'reasoning is given in full; use "auto", or remove it').nullish(),
-    })
-    .optional(),
-  text: z
-    .strictObject({
-      format: format.nullish(),
-      verbosity: z.literal('medium', 'ask for a short or long answer in the input; remove it').nullish(),
-    })
-    .optional(),
-  stream: z.boolean().default(false),
-  stream_options: z
-    .strictObject({ include_obfuscation: z.literal(false, 'only false is supported; remove it').optional() })
-    .optional(),
-  // reasoning is in the answer, so that there is nothing to encrypt
-  include: arrayOf(
-    z.literal('reasoning.encrypted_content', 'nothing can be included that is not there anyway; remove it'),
-  ).optional(),
-  ...sampling,
-  ...schedulingFields,
-  ...labels,
-  background: unlessInert('an answer comes to who waits for it; remove it', false),
-  conversation: unlessInert(notStored),
-  max_tool_calls: unlessInert('there are no tools that run here; remove it'),
-  moderation: unlessInert('there is no moderation here; remove it'),
-  previous_response_id: unlessInert(notStored),
-  prompt: unlessInert('there are no stored prompts; send it as input'),
-  service_tier: unlessInert('all requests are served alike; use "auto", or remove it', 'auto', 'default'),
-  store: unlessInert('answers are not stored; use false, or remove it', false),
-  top_logprobs: unlessInert('log-probabilities are given by /v1/chat/completions; remove it', 0),
-  truncation: unlessInert('nothing is cut off silently; use "disabled", or remove it', 'disabled'),
-})
+export const responsesSchema = z
+  .strictObject({
+    model: z.string(),
+    input: inputSchema,
+    instructions: z.string().optional(),
+    max_output_tokens: z.int().min(1).optional(),
+    tools: arrayOf(functionTool)
+      .refine((tools) => new Set(tools.map(({ name }) => name)).size === tools.length, 'two tools have the same name')
+      .optional(),
+    tool_choice: toolChoice.optional(),
+    parallel_tool_calls: z.boolean().optional(),
+    reasoning: z
+      .strictObject({
+        effort: z.enum(efforts).nullish(),
+        summary: z.literal('auto', 'reasoning is given in full; use "auto", or remove it').nullish(),
+        generate_summary: z.literal('auto', 'reasoning is given in full; use "auto", or remove it').nullish(),
+      })
+      .optional(),
+    text: z
+      .strictObject({
+        format: format.nullish(),
+        verbosity: z.literal('medium', 'ask for a short or long answer in the input; remove it').nullish(),
+      })
+      .optional(),
+    stream: z.boolean().default(false),
+    stream_options: z
+      .strictObject({ include_obfuscation: z.literal(false, 'only false is supported; remove it').optional() })
+      .optional(),
+    // reasoning is in the answer, so that there is nothing to encrypt
+    include: arrayOf(
+      z.literal('reasoning.encrypted_content', 'nothing can be included that is not there anyway; remove it'),
+    ).optional(),
+    ...sampling,
+    ...schedulingFields,
+    ...labels,
+    background: unlessInert('an answer comes to who waits for it; remove it', false),
+    conversation: unlessInert(notStored),
+    max_tool_calls: unlessInert('there are no tools that run here; remove it'),
+    moderation: unlessInert('there is no moderation here; remove it'),
+    previous_response_id: unlessInert(notStored),
+    prompt: unlessInert('there are no stored prompts; send it as input'),
+    service_tier: unlessInert('all requests are served alike; use "auto", or remove it', 'auto', 'default'),
+    store: unlessInert('answers are not stored; use false, or remove it', false),
+    top_logprobs: unlessInert('log-probabilities are given by /v1/chat/completions; remove it', 0),
+    truncation: unlessInert('nothing is cut off silently; use "disabled", or remove it', 'disabled'),
+  })
+  .meta({ title: 'ResponsesRequest' })
 
 export type ResponsesRequest = z.output<typeof responsesSchema>
 

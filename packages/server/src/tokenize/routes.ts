@@ -1,18 +1,15 @@
 import type { Context } from 'hono'
 import { requireModel, type ServerContext } from '../context.ts'
 import { refusal } from '../http/errors.ts'
-import { readJson } from '../http/json-body.ts'
 import type { ServerEnv } from '../http/request-id.ts'
 import { toTemplateMessage } from '../openai/messages.ts'
-import { parseRequest } from '../openai/parse.ts'
 import { requireFits } from '../openai/prompt-limit.ts'
 import { toTool } from '../openai/tools.ts'
-import { detokenizeSchema, tokenizeSchema, type TokenizeRequest } from './schemas.ts'
+import type { DetokenizeRequest, TokenizeRequest } from './schemas.ts'
 
 /** POST /tokenize: the ids of a text, or of a conversation as the chat template writes it. */
-export async function postTokenize(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
-  const { llm, options } = context
-  const request = parseRequest(tokenizeSchema, await readJson(c.req.raw, options.maxBodyBytes))
+export function postTokenize(c: Context<ServerEnv>, context: ServerContext, request: TokenizeRequest): Response {
+  const { llm } = context
   if (request.model !== undefined) requireModel(context, request.model)
   const isChat = request.messages !== undefined
   const tokens = llm.tokenizer.encode(textOf(context, request), {
@@ -41,9 +38,12 @@ function textOf(context: ServerContext, request: TokenizeRequest): string {
 }
 
 /** POST /detokenize: the text of ids, special tokens included, so that what was tokenized comes back. */
-export async function postDetokenize(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
-  const { llm, options } = context
-  const { model, tokens } = parseRequest(detokenizeSchema, await readJson(c.req.raw, options.maxBodyBytes))
+export function postDetokenize(
+  c: Context<ServerEnv>,
+  context: ServerContext,
+  { model, tokens }: DetokenizeRequest,
+): Response {
+  const { llm } = context
   if (model !== undefined) requireModel(context, model)
   const { maxModelLen } = llm.info
   if (tokens.length > maxModelLen)
