@@ -1,3 +1,4 @@
+import type { Prompt } from '@slipway/engine'
 import type { Context } from 'hono'
 import { answerTo, requireModel, type ServerContext } from '../context.ts'
 import type { ServerEnv } from '../http/request-id.ts'
@@ -8,6 +9,7 @@ import { apiUsage, newEnvelope, type Envelope } from './envelope.ts'
 import { beamParams, samplingParams, schedulingOptions } from './fields.ts'
 import { apiFinishReason, Generations, type Submission } from './generations.ts'
 import { requireFits } from './prompt-limit.ts'
+import type { GivenPrompt } from './prompts.ts'
 import { sseResponse } from './sse.ts'
 import { structuredParams } from './structured-outputs.ts'
 
@@ -60,12 +62,14 @@ export async function submitCompletions(
   { promptName, ...caller }: Caller,
 ): Promise<Generations> {
   const adapter = requireModel(context, request.model)
+  const { suffix = '' } = request
   for (const prompt of request.prompt) requireFits(context, [prompt], promptName)
+  requireFits(context, [suffix], 'suffix')
   const structured = await structuredParams(context.llm, request)
   const beams = beamParams(request)
   return Generations.submit(context, {
     ...caller,
-    prompts: request.prompt,
+    prompts: request.prompt.map((prompt) => withSuffix(prompt, suffix)),
     params: {
       ...samplingParams(request),
       ...structured,
@@ -80,6 +84,11 @@ export async function submitCompletions(
     scheduling: schedulingOptions(request),
     ...adapter,
   })
+}
+
+/** The schema lets a suffix stand only with texts; an empty one is none. */
+function withSuffix(prompt: GivenPrompt, suffix: string): Prompt {
+  return typeof prompt === 'string' && suffix !== '' ? { prefix: prompt, suffix } : prompt
 }
 
 async function* completionChunks(
