@@ -330,8 +330,8 @@ describe('a folder', () => {
       }
     const next = await serveBatches(llm, folder)
     await expect.poll(async () => (await next.client.files.list()).data).toEqual([fresh])
-    await expect(next.client.batches.retrieve(id)).rejects.toMatchObject({ status: 404 })
     await expect.poll(() => namesIn(folder)).toHaveLength(2)
+    await expect(next.client.batches.retrieve(id)).rejects.toMatchObject({ status: 404 })
   })
 
   test('that is none is one error with the name of its setting', async () => {

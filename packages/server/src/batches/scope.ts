@@ -6,17 +6,21 @@ import type { ServerEnv } from '../http/request-id.ts'
 import type { BatchRecord, FileRecord } from './records.ts'
 import type { BatchService } from './service.ts'
 
-/** The batches of this server, and whose they are that asks. Throws where the server keeps none. */
+/** The batches of this server; throws where it keeps none. */
+export function requireBatches({ batches }: ServerContext): BatchService {
+  if (batches) return batches
+  throw refusal('this server keeps no files and batches; start it with --batch-directory', {
+    status: 403,
+    code: 'batches_disabled',
+  })
+}
+
+/** The batches of this server, and whose they are that asks. */
 export function batchesFor(
   c: Context<ServerEnv>,
-  { batches, access }: ServerContext,
+  context: ServerContext,
 ): { readonly batches: BatchService; readonly owner: string } {
-  if (!batches)
-    throw refusal('this server keeps no files and batches; start it with --batch-directory', {
-      status: 403,
-      code: 'batches_disabled',
-    })
-  return { batches, owner: access.ownerOf(c.get('scope').account) }
+  return { batches: requireBatches(context), owner: context.access.ownerOf(c.get('scope').account) }
 }
 
 /** Throws once the server ends: what came now would be nobody's. */

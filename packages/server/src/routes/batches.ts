@@ -11,11 +11,13 @@ import {
 import { pageSchema } from '../batches/list.ts'
 import { batchSchema, fileSchema } from '../batches/records.ts'
 import { batchListSchema, createSchema, getBatch, getBatches, postBatches, postCancelBatch } from '../batches/routes.ts'
+import { requireBatches } from '../batches/scope.ts'
 import { route, type Route } from '../route.ts'
 
 const description = "Only where the server runs with --batch-directory. A key sees nothing of what is another's."
-const file = { tag: 'batches', description, parameters: { id: 'of the file' } } as const
-const batch = { tag: 'batches', description, parameters: { id: 'of the batch' } } as const
+const common = { tag: 'batches', description, guard: requireBatches } as const
+const file = { ...common, parameters: { id: 'of the file' } } as const
+const batch = { ...common, parameters: { id: 'of the batch' } } as const
 const theFile = { 200: { description: 'the file', json: fileSchema } }
 const theBatch = { 200: { description: 'the batch', json: batchSchema } }
 const deleted = z.strictObject({ id: z.string(), object: z.literal('file'), deleted: z.literal(true) })
@@ -23,10 +25,9 @@ const deleted = z.strictObject({ id: z.string(), object: z.literal('file'), dele
 /** Files of requests, and their answering in the background. What lies on the disk needs no model. */
 export const batchRoutes: readonly Route[] = [
   route({
+    ...common,
     method: 'POST',
     path: '/v1/files',
-    tag: 'batches',
-    description,
     summary: 'Takes a file of requests',
     form: formSchema,
     answers: theFile,
@@ -34,10 +35,9 @@ export const batchRoutes: readonly Route[] = [
     handler: postFiles,
   }),
   route({
+    ...common,
     method: 'GET',
     path: '/v1/files',
-    tag: 'batches',
-    description,
     summary: 'Files, those of answers among them',
     query: fileListSchema,
     answers: { 200: { description: 'the youngest first', json: pageSchema(fileSchema) } },
@@ -62,10 +62,9 @@ export const batchRoutes: readonly Route[] = [
     handler: getFileContent,
   }),
   route({
+    ...common,
     method: 'POST',
     path: '/v1/batches',
-    tag: 'batches',
-    description,
     summary: 'Has the requests of a file answered when there is room',
     body: createSchema,
     answers: theBatch,
@@ -73,10 +72,9 @@ export const batchRoutes: readonly Route[] = [
     handler: postBatches,
   }),
   route({
+    ...common,
     method: 'GET',
     path: '/v1/batches',
-    tag: 'batches',
-    description,
     summary: 'Batches',
     query: batchListSchema,
     answers: { 200: { description: 'the youngest first', json: pageSchema(batchSchema) } },
