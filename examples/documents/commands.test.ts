@@ -144,7 +144,7 @@ function readSources(): string {
   const packages = join(root, 'packages')
   const names = readdirSync(packages, { recursive: true, encoding: 'utf8' })
   const isSource = (name: string): boolean =>
-    /[/\\]src[/\\].*\.ts$/.test(name) && !/\.test\.ts$|node_modules/.test(name)
+    /[/\\](?:src[/\\].*\.ts|bin\.mjs)$/.test(name) && !/\.test\.ts$|node_modules/.test(name)
   return names
     .filter(isSource)
     .map((name) => readFileSync(join(packages, name), 'utf8'))
