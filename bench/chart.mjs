@@ -13,7 +13,19 @@ const files = process.argv.slice(2)
 if (files.length === 0) refuse('node bench/chart.mjs FILE...: give result files, as --json writes them')
 /** @type {Result[]} */
 const results = await Promise.all(files.map(async (file) => JSON.parse(await readFile(file, 'utf8'))))
-const order = ['prefill', 'decode', 'overhead', 'batch', 'lora', 'depth', 'load', 'serve', 'stall', 'shared-prefix']
+const order = [
+  'prefill',
+  'decode',
+  'overhead',
+  'batch',
+  'lora',
+  'depth',
+  'load',
+  'serve',
+  'stall',
+  'shared-prefix',
+  'structured',
+]
 results.sort((a, b) => order.indexOf(a.bench) - order.indexOf(b.bench) || a.shape.localeCompare(b.shape))
 
 /** @param {string} bench */

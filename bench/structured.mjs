@@ -1,58 +1,64 @@
 // @ts-check
-// What a grammar costs per token: steps with a mask beside the same steps without, in turns, on one model.
-//   node bench/structured.mjs [model directory] [tokens] [sequences] [rounds]
-import { LLM } from '@slipway/engine'
-import { miniModelDirectory } from '@slipway/mini'
+// What a grammar costs: the time of a step in which every sequence has a mask beside that of the same step without.
+import { measureLatency, promptOf } from './lib/latency.mjs'
+import { median } from './lib/rates.mjs'
 
-const [directory = miniModelDirectory, tokens = '120', sequences = '1', rounds = '5'] = process.argv.slice(2)
-const maxTokens = Number(tokens)
-const prompts = Array.from({ length: Number(sequences) }, (_, i) => [10 + i, 20, 30])
+/** @typedef {import('@slipway/engine').LLM} LLM */
+
 /** @param {object} name */
 const people = (name) => {
   const person = { type: 'object', properties: { name, age: { type: 'integer' } }, required: ['name', 'age'] }
   return { structuredOutputs: { json: { type: 'array', items: person, minItems: 2000 }, disableAnyWhitespace: true } }
 }
-/** All go on until the limit, so that every case makes the same number of tokens. */
-const cases = {
-  free: {},
-  'free, with a bias': { logitBias: { 5: -1 } },
-  'regex [a-z ]*0': { structuredOutputs: { regex: '[a-z ]*0' } },
-  'list of objects': people({ type: 'string' }),
+/** None comes to its end before the limit, so that all make the same number of tokens. */
+const grammars = {
+  regex: { structuredOutputs: { regex: '([a-z ]*0)*' } },
+  objects: people({ type: 'string' }),
   // their masks cannot all be prepared (docs/design/grammar.md)
-  'with counted strings': people({ type: 'string', minLength: 20, maxLength: 60 }),
+  'counted strings': people({ type: 'string', minLength: 20, maxLength: 60 }),
 }
+const sides = /** @type {const} */ (['without', 'with a grammar'])
 
-const llm = await LLM.load(directory, { maxModelLen: 1024, quantization: 'wint4', headQuantization: 'wint8' })
+await measureLatency('structured', {
+  flags: [
+    ['tokens', '24', 'new tokens of each sequence'],
+    ['sequences', '1,8', 'that decode together'],
+    ['rounds', '12', 'each of an answer without and one with every grammar'],
+  ],
+  sides,
+  engine: ({ tokens: [tokens], sequences }) => ({ maxModelLen: tokens + 16, maxNumSeqs: Math.max(...sequences) }),
+  async measure(llm, { tokens: [tokens], sequences, rounds: [rounds] }, vocab) {
+    const cases = sequences.flatMap((count) =>
+      Object.entries(grammars).map(([name, params]) => {
+        const prompts = Array.from({ length: count }, (_, i) => promptOf(i, 3, vocab))
+        const values = sides.map(() => /** @type {number[]} */ ([]))
+        return { label: `${name}, ${count} at once`, prompts, params, values }
+      }),
+    )
+    for (let round = 0; round <= rounds; round++)
+      for (const { prompts, params, values } of cases) {
+        const turns = round % 2 === 0 ? [0, 1] : [1, 0]
+        for (const side of turns) {
+          const time = await stepTime(llm, prompts, { maxTokens: tokens, seed: round, ...(side === 1 ? params : {}) })
+          // the first round compiles
+          if (round > 0) values[side].push(time)
+        }
+      }
+    return cases.map(({ label, values }) => ({
+      label,
+      values: Object.fromEntries(sides.map((side, i) => [side, values[i]])),
+      medians: Object.fromEntries(sides.map((side, i) => [side, median(values[i])])),
+    }))
+  },
+})
 
-/** Milliseconds per token: the median over the steps of one answer. */
-async function measure(/** @type {object} */ change, /** @type {number} */ seed) {
+/** Median milliseconds between tokens of the first answer. @param {LLM} llm @param {number[][]} prompts @param {object} params */
+async function stepTime(llm, prompts, params) {
   /** @type {number[]} */
   const arrivals = []
-  const params = { maxTokens, temperature: 1, seed, ignoreEos: true, ...change }
-  for await (const event of llm.generate(prompts, params, { stream: true }))
+  const all = { temperature: 1, ignoreEos: true, ...params }
+  for await (const event of llm.generate(prompts, all, { stream: true }))
     if (event.type === 'delta' && event.prompt === 0) arrivals.push(performance.now())
   // the first token waits for its prompt
-  return median(arrivals.slice(2).map((time, i) => time - (arrivals[i + 1] ?? 0)))
+  return median(arrivals.slice(2).map((time, i) => time - arrivals[i + 1]))
 }
-
-const median = (/** @type {readonly number[]} */ values) =>
-  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN
-
-/** @type {Map<string, number[]>} */
-const times = new Map(Object.keys(cases).map((name) => [name, []]))
-for (let round = 0; round <= Number(rounds); round++)
-  for (const [name, change] of Object.entries(cases)) {
-    const time = await measure(change, round)
-    // the first round compiles
-    if (round > 0) times.get(name)?.push(time)
-  }
-const free = times.get('free') ?? []
-for (const [name, values] of times) {
-  // of the same round, so that what the machine does meanwhile meets both
-  const ratios = values.map((time, round) => (time / (free[round] ?? NaN) - 1) * 100)
-  const spread = `${Math.min(...ratios).toFixed(1)} to ${Math.max(...ratios).toFixed(1)}`
-  console.log(
-    `${name.padEnd(20)} ${median(values).toFixed(3)} ms per token, ${median(ratios).toFixed(1)} % over free (${spread})`,
-  )
-}
-await llm.close()

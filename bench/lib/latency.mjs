@@ -8,7 +8,12 @@ import { printSummary, writeJson } from './report.mjs'
 import { roundingOf } from './rounding.mjs'
 import { shapes } from './shapes.mjs'
 
-/** @typedef {{ label: string, values: readonly number[], value: number }} Latency */
+/**
+ * One row: figures of our side alone, or by side where several ways to run it are compared.
+ *
+ * @typedef {{ label: string, values: readonly number[], value: number }
+ *   | { label: string, values: Record<string, number[]>, medians: Record<string, number> }} Latency
+ */
 
 /**
  * A measurement of our side alone, in milliseconds: opens the model, measures, and tells the result in the form of the
@@ -18,9 +23,10 @@ import { shapes } from './shapes.mjs'
  * @param {object} plan
  * @param {readonly import('./options.mjs').Flag[]} plan.flags
  * @param {(own: import('./options.mjs').Options['own']) => import('@slipway/engine').EngineOptions} plan.engine
+ * @param {readonly string[]} [plan.sides] what is compared, where it is not one side alone
  * @param {(llm: LLM, own: import('./options.mjs').Options['own'], vocab: number) => Promise<Latency[]>} plan.measure
  */
-export async function measureLatency(bench, { flags, engine, measure }) {
+export async function measureLatency(bench, { flags, engine, sides = ['slipway'], measure }) {
   const options = readOptions(bench, flags, ['shape', 'quantization', 'threads', 'batch-tokens', 'json'])
   const { shape, quantization, threads, batchTokens, own } = options
   const { checkpoint } = await prepare(shape, { gguf: false, quantization })
@@ -45,16 +51,20 @@ export async function measureLatency(bench, { flags, engine, measure }) {
       shape,
       quantization,
       threads,
-      rounds: 1,
+      rounds: own['rounds']?.[0] ?? 1,
       unit: 'ms',
       machine,
       speed,
       others: Math.max(0, others),
-      contestants: [{ name: 'slipway', info: { device: llm.info.device, kvCacheDtype: llm.info.kvCacheDtype } }],
-      cases: cases.map(({ label, values, value }) => ({
-        label,
-        values: { slipway: [...values] },
-        medians: { slipway: value },
+      contestants: sides.map((name) => ({
+        name,
+        info: { device: llm.info.device, kvCacheDtype: llm.info.kvCacheDtype },
+      })),
+      cases: cases.map((row) => ({
+        label: row.label,
+        ...('medians' in row
+          ? { values: row.values, medians: row.medians }
+          : { values: { slipway: [...row.values] }, medians: { slipway: row.value } }),
         ratios: {},
       })),
     }

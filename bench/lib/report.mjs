@@ -41,19 +41,23 @@ export function tableOf({ bench, unit, speed, contestants, cases }) {
   const [ours, ...peers] = names
   const streams = bench === 'decode' || bench === 'depth'
   const relates = ['batch', 'depth', 'stall', 'shared-prefix'].includes(bench)
+  // one side with something and without it, each pair of values from the same round
+  const isPaired = bench === 'structured'
   const header = [
     '',
     ...names.map((name) => (unit ? `${name}, ${unit}` : name)),
-    ...peers.map((name) => `against ${name}`),
+    ...peers.map((name) => (isPaired ? 'more (middle half of the rounds)' : `against ${name}`)),
     ...(relates ? names.map((name) => `${name}, of the first row`) : []),
     ...(streams ? names.map((name) => `${name}, GB/s (of reading)`) : []),
   ]
   const cell = (/** @type {number | undefined} */ value, /** @type {(value: number) => string} */ show) =>
     value === undefined ? '-' : show(value)
-  const rows = cases.map(({ label, medians, ratios, bytesPerToken }) => [
+  const rows = cases.map(({ label, values, medians, ratios, bytesPerToken }) => [
     label,
     ...names.map((name) => cell(medians[name], figure)),
-    ...peers.map((name) => cell(ratios[name], (ratio) => `${ratio.toFixed(2)}x`)),
+    ...peers.map((name) =>
+      isPaired ? overheadOf(values[ours], values[name]) : cell(ratios[name], (ratio) => `${ratio.toFixed(2)}x`),
+    ),
     ...(relates ? names.map((name) => cell(medians[name], (m) => `${(m / cases[0].medians[name]).toFixed(2)}x`)) : []),
     ...(streams
       ? names.map((name) =>
@@ -67,6 +71,13 @@ export function tableOf({ bench, unit, speed, contestants, cases }) {
   return { header, rows, ours }
 }
 
+/** By how much each value is above its pair: the median, and the quartiles. @param {readonly number[]} base @param {readonly number[]} values */
+function overheadOf(base, values) {
+  const all = values.map((value, i) => value / base[i] - 1).sort((a, b) => a - b)
+  const [low, middle, high] = [0.25, 0.5, 0.75].map((share) => (100 * all[Math.floor(share * all.length)]).toFixed(1))
+  return `${middle} % (${low} to ${high})`
+}
+
 /** @param {Result} result */
 export function titleOf({ bench, shape, quantization, threads, rounds }) {
   return `${bench}, shape ${shape}, ours ${quantization}, ${threads} threads, medians of ${rounds} rounds`
@@ -77,7 +88,9 @@ export function notesOf({ machine, speed, others, contestants, cases }) {
   const { processor, cores, isa, memoryGiB, hugePages, system, node, date } = machine
   const { bytesPerToken: read } = cases[0]
   const bytes = contestants.map(({ name }) => `${name} ${figure((read?.[name] ?? NaN) / 1e6)} MB`)
-  const versions = contestants.slice(1).map(({ name, info }) => `${name} ${info['version'] ?? ''}`)
+  const versions = contestants
+    .slice(1)
+    .flatMap(({ name, info }) => (info['version'] ? [`${name} ${info['version']}`] : []))
   return [
     `${processor}, ${cores} cores, ${isa}, ${memoryGiB} GiB, huge pages ${hugePages}, ${system}, Node ${node}, ${date}`,
     `reads ${figure(speed.bandwidth)} GB/s, f32 peak ${figure(speed.peak)} GFLOP/s, both with all threads`,

@@ -1,5 +1,6 @@
 import type { LanguageModel } from '@slipway/models'
 import { sample, type Device, type KvCache, type Program, type Tensor } from '@slipway/tensor'
+import { MaskedSampling, samplingInputs } from './masked-sampling.ts'
 import type { SamplingLayout, StepLayout } from './step-layout.ts'
 
 /** A captured step with the tensors that its numbers are written to. */
@@ -8,6 +9,15 @@ interface Captured {
   readonly inputs: Readonly<Record<string, Tensor | undefined>>
   /** Sampled tokens [n], or logits [n, V]. */
   readonly output: Tensor
+  /** What follows logits when nothing but masks comes before the draw; made when first needed. */
+  masked?: MaskedSampling
+}
+
+/** Logits [n, V] of a step in which every sequence decodes. */
+export interface DecodedLogits {
+  readonly logits: Tensor
+  /** Draws the next token of every row from those that its mask leaves, which the logits then show. */
+  readonly sample: MaskedSampling['sample']
 }
 
 /** Batch sizes and table widths in use at one time; each costs its commands and a few small tensors. */
@@ -15,7 +25,8 @@ const maxCaptured = 8
 
 /**
  * Steps in which every sequence decodes one token. Two of one shape differ in numbers only, so each shape is recorded and
- * planned once: to its end where tokens are sampled from the model's own logits, or up to the logits.
+ * planned once: to its end where tokens are sampled from the model's own logits, or up to the logits, and from there on
+ * where masks are all that comes between.
  */
 export class DecodeSteps {
   readonly #device: Device
@@ -32,15 +43,20 @@ export class DecodeSteps {
 
   /** The next token of every row. */
   async sample(layout: StepLayout, sampling: SamplingLayout): Promise<ArrayLike<number>> {
-    return (await this.#device.read(await this.#run(layout, sampling))) as Int32Array
+    return (await this.#device.read((await this.#run(layout, sampling)).output)) as Int32Array
   }
 
   /** The logits of every row. They stay until the next step of that shape, and may be changed in place. */
-  logits(layout: StepLayout): Promise<Tensor> {
-    return this.#run(layout)
+  async logits(layout: StepLayout): Promise<DecodedLogits> {
+    const step = await this.#run(layout)
+    return {
+      logits: step.output,
+      sample: (masks, sampling) =>
+        (step.masked ??= new MaskedSampling(this.#device, step.output)).sample(masks, sampling),
+    }
   }
 
-  async #run(layout: StepLayout, sampling?: SamplingLayout): Promise<Tensor> {
+  async #run(layout: StepLayout, sampling?: SamplingLayout): Promise<Captured> {
     // a step records those products that some adapter on the device touches
     const used = layout.adapters ? (this.#model.adapters?.usedProducts ?? '') : ''
     const key = `${layout.ids.length} x ${layout.width} ${used}${layout.ropePositions ? ' shifted' : ''}${sampling ? ' sampled' : ''}`
@@ -54,7 +70,7 @@ export class DecodeSteps {
     for (const [name, values] of Object.entries(given))
       this.#device.write(step.inputs[name]!, values as ArrayLike<number>)
     await this.#device.replay(step.program)
-    return step.output
+    return step
   }
 
   #capture({ ids, width, adapters, ropePositions }: StepLayout, isSampled: boolean): Captured {
@@ -82,11 +98,7 @@ export class DecodeSteps {
       this.#caches,
     )!
     if (!isSampled) return { program: this.#device.capture([logits]), inputs, output: logits }
-    const sampling = {
-      params: this.#device.zeros([n, 5], 'f32'),
-      seeds: this.#device.zeros([n, 2], 'u32'),
-      places: this.#device.zeros([n], 'u32'),
-    }
+    const sampling = samplingInputs(this.#device, n)
     const output = sample(logits, sampling.params, sampling.seeds, sampling.places)
     return { program: this.#device.capture([output]), inputs: { ...inputs, ...sampling }, output }
   }

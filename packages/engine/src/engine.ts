@@ -216,6 +216,8 @@ export class Engine {
   /** Waits a little for the masks of sequences whose logits are computed; those that still lack one have to be held. */
   async #awaitMasks(sequences: readonly Sequence[]): Promise<void> {
     const until = performance.now() + maskGraceMs
+    // most have come while the model computed
+    this.#matchers?.poll()
     while (sequences.some(({ lacksMask }) => lacksMask)) {
       const left = until - performance.now()
       if (left > 0) await this.#matchers?.changed(left)

@@ -5,7 +5,6 @@ import type { Sequence } from './sequence.ts'
 export interface TokenChange {
   readonly count: number
   readonly inPrompt: 0 | 1
-  /** -Infinity bans it. */
   bias: number
 }
 
@@ -34,6 +33,11 @@ export function isPlain(sequence: Sequence): boolean {
   )
 }
 
+/** Whether a mask is all that stands between the model's logits and the draw, and nothing is told of them. */
+export function isOnlyMasked({ processors, numLogprobs }: Sequence, { tokens }: LogitChanges): boolean {
+  return tokens.size === 0 && processors.length === 0 && numLogprobs === undefined
+}
+
 function hasPenalties(params: Params): boolean {
   return params.repetitionPenalty !== 1 || params.frequencyPenalty !== 0 || params.presencePenalty !== 0
 }
@@ -49,22 +53,17 @@ export function changesOf(sequence: Sequence, vocabSize: number): LogitChanges |
   if (hasPenalties(params))
     for (const [token, { count, inPrompt }] of sequence.uses)
       tokens.set(token, { count, inPrompt: inPrompt ? 1 : 0, bias: 0 })
-  const addBias = (token: number, bias: number): void => {
-    const change = tokens.get(token)
+  for (const [token, bias] of Object.entries(params.logitBias)) {
+    const change = tokens.get(Number(token))
     if (change) change.bias += bias
-    else tokens.set(token, { count: 0, inPrompt: 0, bias })
+    else tokens.set(Number(token), { count: 0, inPrompt: 0, bias })
   }
-  for (const [token, bias] of Object.entries(params.logitBias)) addBias(Number(token), bias)
-  const allowed = sequence.allowedMask(vocabSize)
-  const mask = intersection(grammarMask(sequence), allowed)
-  const bans = badTokens(sequence)
-  if ((mask || bans.size > 0) && !leavesAny(mask, vocabSize, bans)) return nothingLeft(sequence)
-  if (sequence.numGenerated < params.minTokens) {
-    const all = new Set([...bans, ...sequence.stopIds])
-    if (leavesAny(mask, vocabSize, all)) for (const token of sequence.stopIds) bans.add(token)
-  }
-  for (const token of bans) addBias(token, -Infinity)
-  return { tokens, mask }
+  const wanted = intersection(grammarMask(sequence), sequence.allowedMask(vocabSize))
+  const mask = without(wanted, badTokens(sequence), vocabSize)
+  if (mask && !leavesAny(mask)) return nothingLeft(sequence)
+  if (sequence.numGenerated >= params.minTokens) return { tokens, mask }
+  const unended = without(mask, sequence.stopIds, vocabSize)
+  return { tokens, mask: unended && leavesAny(unended) ? unended : mask }
 }
 
 /** Tokens that would end a bad word. */
@@ -88,13 +87,22 @@ function intersection(a: Uint32Array | undefined, b: Uint32Array | undefined): U
   return a && b ? a.map((word, i) => word & b[i]!) : (a ?? b)
 }
 
-/** Whether a mask, or else the whole vocabulary, holds tokens that are not banned. */
-function leavesAny(mask: Uint32Array | undefined, vocabSize: number, bans: ReadonlySet<number>): boolean {
-  if (!mask) return vocabSize > [...bans].reduce((sum, id) => sum + Number(id < vocabSize), 0)
-  for (let i = 0; i < mask.length; i++)
-    for (let word = mask[i]!; word !== 0; word &= word - 1)
-      if (!bans.has(32 * i + 31 - Math.clz32(word & -word))) return true
-  return false
+/** A mask without the banned tokens; without any bans it stays what it is. */
+function without(mask: Uint32Array | undefined, bans: ReadonlySet<number>, vocabSize: number): Uint32Array | undefined {
+  if (bans.size === 0) return mask
+  const left = mask?.slice() ?? wholeVocabulary(vocabSize)
+  for (const id of bans) if (id < vocabSize) left[id >>> 5]! &= ~(1 << (id & 31))
+  return left
+}
+
+function wholeVocabulary(vocabSize: number): Uint32Array {
+  const mask = new Uint32Array(Math.ceil(vocabSize / 32)).fill(0xffffffff)
+  if (vocabSize % 32 > 0) mask[mask.length - 1] = 2 ** (vocabSize % 32) - 1
+  return mask
+}
+
+function leavesAny(mask: Uint32Array): boolean {
+  return mask.some((word) => word !== 0)
 }
 
 function nothingLeft({ request: { params }, matcher }: Sequence): SlipwayError {

@@ -93,7 +93,7 @@ export function applyProcessors(
   processors: readonly NamedProcessor[],
   row: Float32Array,
   tokenIds: readonly number[],
-  { tokens, mask }: LogitChanges,
+  { mask }: LogitChanges,
 ): SlipwayError | undefined {
   for (const { name, processor } of processors) {
     try {
@@ -103,8 +103,7 @@ export function applyProcessors(
     }
     if (row.some(Number.isNaN)) return new SlipwayError('internal', `logits processor ${name} made a logit NaN`)
   }
-  const isAllowed = (id: number): boolean =>
-    (!mask || ((mask[id >>> 5]! >>> (id & 31)) & 1) === 1) && tokens.get(id)?.bias !== -Infinity
+  const isAllowed = (id: number): boolean => !mask || ((mask[id >>> 5]! >>> (id & 31)) & 1) === 1
   if (row.some((logit, id) => logit > -Infinity && isAllowed(id))) return undefined
   const names = processors.map(({ name }) => name).join(', ')
   return new SlipwayError('request', `logitsProcessorsArgs: ${names} left no token to go on with`, {

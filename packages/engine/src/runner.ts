@@ -17,7 +17,7 @@ import {
 import { DecodeSteps } from './decode-steps.ts'
 import { KvMemory } from './kv-memory.ts'
 import { applyProcessors } from './logits-processor.ts'
-import { changesOf, isPlain, type LogitChanges } from './logit-changes.ts'
+import { changesOf, isOnlyMasked, isPlain, type LogitChanges } from './logit-changes.ts'
 import { Pooler, type Pooled } from './pooling/pooler.ts'
 import type { Chunk } from './step-plan.ts'
 import type { Sequence } from './sequence.ts'
@@ -103,13 +103,11 @@ export class Runner {
     const layout = layOut(chunks, this.#blockSize)
     const isDecode = layout.ids.length === complete.length && layout.promptRows.length === 0
     if (isDecode && complete.every(({ sequence }) => isPlain(sequence))) {
-      const decoded = complete.map(({ sequence }) => sequence)
-      const tokens = await this.#decodeSteps.sample(layout, samplingOf(decoded))
-      return decoded.map((sequence, i) => ({ sequence, token: sequence.choose(tokens[i]!), logprobs: undefined }))
+      const decoding = complete.map(({ sequence }) => sequence)
+      return tokensOf(decoding, await this.#decodeSteps.sample(layout, samplingOf(decoding)))
     }
-    let logits: Tensor | undefined = isDecode
-      ? await this.#decodeSteps.logits(layout)
-      : this.#model.forward(this.#batchOf(layout), this.#caches)
+    const decoded = isDecode ? await this.#decodeSteps.logits(layout) : undefined
+    let logits = decoded ? decoded.logits : this.#model.forward(this.#batchOf(layout), this.#caches)
     if (logits && layout.promptRows.length > 0) logits = await this.#takePromptRows(logits, layout)
     if (!logits) {
       await this.#device.run([])
@@ -126,11 +124,16 @@ export class Runner {
       await this.#device.run([])
       return []
     }
+    const drawn = changes.filter((change) => change !== undefined)
+    if (decoded && drawn.length === due.length && drawn.every((change, i) => isOnlyMasked(due[i]!, change))) {
+      const masks = drawn.map(({ mask }) => mask)
+      return tokensOf(due, await decoded.sample(masks, samplingOf(due)))
+    }
     if (rows.length < due.length) logits = selectRows(logits, this.#ints(rows))
     return this.#draw(
       logits,
       rows.map((i) => due[i]!),
-      rows.map((i) => changes[i]!),
+      drawn,
     )
   }
 
@@ -302,4 +305,8 @@ export class Runner {
       return { logprob: values![start]!, rank: ranks![i]!, top }
     })
   }
+}
+
+function tokensOf(sequences: readonly Sequence[], drawn: ArrayLike<number>): Sampled[] {
+  return sequences.map((sequence, i) => ({ sequence, token: sequence.choose(drawn[i]!), logprobs: undefined }))
 }

@@ -21,7 +21,11 @@ const constraints: (SamplingParams['structuredOutputs'] | undefined)[] = [
   { choice: ['one', 'two and three', 'four'] },
   { grammar: 'root ::= "a" root "b" | [0-9]{2,9}' },
 ]
-const requests = constraints.map((structuredOutputs, i) => ({
+interface Asked {
+  readonly prompt: readonly number[]
+  readonly params: SamplingParams
+}
+const requests: readonly Asked[] = constraints.map((structuredOutputs, i) => ({
   prompt: Array.from({ length: 4 + i * 11 }, (_, j) => (j * 37 + i * 19 + 300) % 4000),
   params: {
     maxTokens: 12,
@@ -30,14 +34,29 @@ const requests = constraints.map((structuredOutputs, i) => ({
     logprobs: 2,
     ...(structuredOutputs && { structuredOutputs }),
     ...(i % 2 === 0 && { repetitionPenalty: 1.1, logitBias: { 70: 3 } }),
-  } satisfies SamplingParams,
+  },
 }))
 
-async function answer(options: EngineOptions, together: boolean, places = requests.map((_, i) => i)) {
+/** Of these a step is drawn in one go: nothing but masks stands between logits and tokens. */
+const masked: readonly Asked[] = requests.map(
+  ({ prompt, params: { maxTokens, seed, temperature, structuredOutputs } }, i) => ({
+    prompt,
+    params: {
+      maxTokens,
+      seed,
+      temperature,
+      structuredOutputs,
+      ...(i === 1 && { badWordsTokenIds: [[3, 4], ...Array.from({ length: 1000 }, (_, id) => [2 * id])] }),
+      ...(i === 3 && { allowedTokenIds: Array.from({ length: 50 }, (_, j) => 31 * j + 7), minTokens: 9 }),
+    },
+  }),
+)
+
+async function answer(options: EngineOptions, together: boolean, places = requests.map((_, i) => i), asked = requests) {
   const { engine, device, info } = await openEngine({ maxModelLen: 128, ...options }, miniModelDirectory)
   const answers = new Answers()
   for (const i of places) {
-    addRequest(engine, String(i), requests[i]!.prompt, requests[i]!.params)
+    addRequest(engine, String(i), asked[i]!.prompt, asked[i]!.params)
     if (!together) await drain(engine, answers)
   }
   await drain(engine, answers)
@@ -67,6 +86,19 @@ describe.each(['reference', 'cpu'] as const)('on %s', (device) => {
       expect(preempted.numPreemptions).toBeGreaterThan(0)
     },
   )
+})
+
+test('masks in captured steps change no bit', async () => {
+  const every = masked.map((_, i) => i)
+  // log-probabilities take a request out of such steps
+  const withLogprobs = masked.map(({ prompt, params }) => ({ prompt, params: { ...params, logprobs: 0 } }))
+  const apart = await answer({}, false, every, withLogprobs)
+  const expected = apart.all.map(([id, answer]) => [id, { ...answer, logprobs: [] }])
+  expect(new Set(apart.all.map(([, { tokenIds }]) => tokenIds.join())).size).toBe(masked.length)
+  const tight = { blockSize: 4, kvCacheMemory: 76 * apart.bytesPerToken, maxModelLen: 72, maxNumSeqs: 6 }
+  expect((await answer({}, false, every, masked)).all).toEqual(expected)
+  for (const options of [{}, { maxNumBatchedTokens: 16, blockSize: 5 }, tight])
+    expect((await answer(options, true, every, masked)).all).toEqual(expected)
 })
 
 test('a grammar that fails in the engine ends its request alone', async () => {

@@ -1,7 +1,7 @@
-import { Worker } from 'node:worker_threads'
+import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from 'node:worker_threads'
 import { SlipwayError } from '@slipway/tensor'
 import { grammarFault } from './ast.ts'
-import type { GrammarCommand, GrammarReport, GrammarSetup } from './protocol.ts'
+import type { GrammarCommand, GrammarReport, GrammarSetup, GrammarWorkerData } from './protocol.ts'
 import { threadTimeOf } from './thread-time.ts'
 
 /** Never longer than this many times the limit, on whatever clock. */
@@ -26,6 +26,7 @@ export class GrammarThread {
   readonly #hooks: ThreadHooks
   readonly #limitMs: number
   #worker: Worker | undefined
+  #port: MessagePort | undefined
   #isReady = false
   /** Commands that await an answer. */
   #numPending = 0
@@ -41,34 +42,49 @@ export class GrammarThread {
 
   send(command: GrammarCommand): void {
     this.#worker ??= this.#start()
-    this.#worker.postMessage(command)
+    this.#port!.postMessage(command)
     if (command.type === 'close') return
     this.#numPending++
     if (this.#numPending === 1) this.#watch()
   }
 
+  /** Takes in answers that have come, for a caller whose event loop has not turned since. */
+  poll(): void {
+    for (let given; this.#port && (given = receiveMessageOnPort(this.#port));) {
+      const { message } = given as { readonly message: GrammarReport }
+      this.#receive(message)
+    }
+  }
+
   async close(): Promise<void> {
     clearTimeout(this.#timer)
     const worker = this.#worker
-    this.#worker = undefined
+    this.#port?.removeAllListeners()
+    this.#port?.close()
+    this.#worker = this.#port = undefined
     worker?.removeAllListeners()
     await worker?.terminate()
   }
 
   #start(): Worker {
     this.#isReady = false
+    const { port1, port2 } = new MessageChannel()
+    const data: GrammarWorkerData = { setup: this.#setup, port: port2 }
     const worker = new Worker(new URL('./worker.js', import.meta.url), {
-      workerData: this.#setup,
+      workerData: data,
+      transferList: [port2],
       name: 'slipway-grammar',
       // JavaScript's part of the work; Wasm memory is bounded where it grows
       resourceLimits: { maxOldGenerationSizeMb: 512 },
     })
-    worker.on('message', (report: GrammarReport) => this.#receive(report))
+    port1.on('message', (report: GrammarReport) => this.#receive(report))
     worker.on('error', (error) =>
       this.#restart(new SlipwayError('internal', `a grammar thread failed: ${String(error)}`)),
     )
     // an idle one keeps no process alive
     worker.unref()
+    port1.unref()
+    this.#port = port1
     return worker
   }
 

@@ -53,6 +53,8 @@ class Converter {
   readonly #root: unknown
   readonly #rules = new Map<string, Node>()
   readonly #refs = new Map<string, string>()
+  /** References to added rules, by what these are. */
+  readonly #added = new Map<string, Node>()
   readonly #context: SchemaContext
   readonly #compact: boolean
   #numRules = 0
@@ -86,10 +88,16 @@ class Converter {
     return this.#rules
   }
 
+  /** A rule for the node; equal ones are one. */
   #add(node: Node): Node {
+    const key = JSON.stringify(node)
+    const known = this.#added.get(key)
+    if (known) return known
     const name = `r${this.#numRules++}`
+    const added = ref(name)
     this.#rules.set(name, node)
-    return ref(name)
+    this.#added.set(key, added)
+    return added
   }
 
   #visit(schema: unknown, where: string): Node {

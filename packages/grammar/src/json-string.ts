@@ -82,7 +82,7 @@ export function stringOf(
   const lengths = stringLimits({ minLength, maxLength: longest }, where)
   if (!lengths) return anyString
   const [min, max] = lengths
-  return quoted(counted(min, max, addRule))
+  return counted(min, max, addRule)
 }
 
 /** The expression that a string has to match; undefined without `pattern` and `format`. */
@@ -117,23 +117,25 @@ export function stringLimits(
 }
 
 /**
- * Characters counted. xgrammar prepares a mask for each of them, which is fast to use and slow to compile, so long
- * counts go by blocks that share theirs.
+ * A string of counted characters. Each is a rule that goes on with the next one: so a token of several characters stays
+ * within the rule where it begins, and xgrammar knows beforehand whether it may come. Only tokens that lead beyond the end
+ * of a rule are looked at while a text is made. Masks of rules take long to prepare, so all strings share them, and
+ * long counts go by blocks.
  */
 function counted(min: number, max: number, addRule: (node: Node) => Node): Node {
   const block = 8
-  const many = (count: number): Node => {
-    const [blocks, rest] = [Math.floor(count / block), count % block]
-    return count <= 2 * block
-      ? repeat(measured, count, count)
-      : seq(repeat(addRule(repeat(measured, block, block)), blocks, blocks), repeat(measured, rest, rest))
-  }
-  if (max === Infinity) return seq(many(min), repeat(measured, 0, Infinity))
-  const free = max - min
-  if (free <= 2 * block) return seq(many(min), repeat(measured, 0, free))
-  const blocks = Math.floor(free / block) - 1
-  const shared = addRule(repeat(measured, block, block))
-  return seq(many(min), repeat(shared, 0, blocks), repeat(measured, 0, free - blocks * block))
+  const exactly = (count: number): Node => addRule(count === 1 ? measured : seq(measured, exactly(count - 1)))
+  const upTo = (count: number): Node =>
+    addRule(count === 0 ? text('"') : alt(text('"'), seq(measured, upTo(count - 1))))
+  const [numBlocks, rest] = [Math.floor(min / block), min % block]
+  const head = [
+    text('"'),
+    ...(numBlocks > 0 ? [repeat(exactly(block), numBlocks, numBlocks)] : []),
+    ...(rest > 0 ? [exactly(rest)] : []),
+  ]
+  if (max === Infinity) return seq(...head, repeat(measured, 0, Infinity), text('"'))
+  const numFree = Math.max(0, Math.floor((max - min) / block) - 1)
+  return seq(...head, ...(numFree > 0 ? [repeat(exactly(block), 0, numFree)] : []), upTo(max - min - numFree * block))
 }
 
 /** A count of a schema, such as minItems. */

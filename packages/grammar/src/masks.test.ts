@@ -183,6 +183,54 @@ test('after a fault the compiler is broken, and says why', async () => {
   expect(() => own.compile(toSource({ choice: ['a'] }))).toThrow('has ended')
 })
 
+test.each([
+  [0, 0],
+  [0, 1],
+  [3, 3],
+  [2, 19],
+  [16, 16],
+  [20, 60],
+  [33, 70],
+  [0, 48],
+  [17, Infinity],
+])('strings of %s to %s characters, by tokens that hold several of them', async (min, max) => {
+  // characters of each token and whether the string ends with it; a first byte counts as the character that it begins
+  const pieces: [Uint8Array, number, boolean][] = [
+    [encoder.encode('é').subarray(0, 1), 1, false],
+    ...['', 'a', 'é', '\\n', 'aé', 'ab"', 'a😀b\\"c', 'abcdefghij', '"', '\\"', 'abcdefghijklmnopqrst"'].map(
+      (text): [Uint8Array, number, boolean] => {
+        const inside = text.replace(/(?<!\\)"$/, '')
+        return [encoder.encode(text), Array.from(inside.replaceAll(/\\./g, '.')).length, inside !== text]
+      },
+    ),
+  ]
+  const stop = pieces.length
+  const own = await GrammarCompiler.create(
+    {
+      bytes: [...pieces.map(([bytes]) => bytes), encoder.encode('<end>')],
+      isSpecial: (id) => id === stop,
+      size: stop + 1,
+      stopIds: [stop],
+    },
+    limits,
+  )
+  const json = { type: 'string', minLength: min, ...(max < Infinity && { maxLength: max }) }
+  const matcher = own.compile(toSource({ json })).matcher()
+  expect(matcher.acceptText('"')).toBe(true)
+  const mask = new Uint32Array(1)
+  const letters = ['a', 'é', '\\"', '😀', 'b']
+  for (let length = 0; length <= Math.min(max, 90); length++) {
+    matcher.fillMask(mask)
+    const expected = pieces.map(([bytes, count, isEnd]) => {
+      const total = length + count
+      return bytes.length > 0 && total <= max && (!isEnd || total >= min)
+    })
+    expect(pieces.map((_, id) => ((mask[0]! >>> id) & 1) === 1)).toEqual(expected)
+    expect(matcher.acceptText(letters[length % letters.length]!)).toBe(length < max)
+  }
+  matcher.dispose()
+})
+
 test('memory is bounded', async () => {
   const own = await GrammarCompiler.create(vocabulary, { memoryBytes: 17 * 1024 ** 2, maxGrammars: 4 })
   const rules = Array.from({ length: 5000 }, (_, i) => `r${i} ::= [a-z]{1,9} "${i}" [0-9]{2,5}`)

@@ -96,6 +96,11 @@ export class Matchers {
     this.#thread.send({ type: 'close', id })
   }
 
+  /** Takes in what has come since the event loop last turned. */
+  poll(): void {
+    this.#thread.poll()
+  }
+
   /** Resolves when any matcher has changed, or after `ms`. */
   async changed(ms: number): Promise<void> {
     await new Promise<void>((resolve) => {

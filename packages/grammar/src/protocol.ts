@@ -1,3 +1,4 @@
+import type { MessagePort } from 'node:worker_threads'
 import type { WireError } from '@slipway/tensor'
 import type { GrammarSource } from './spec.ts'
 
@@ -10,6 +11,12 @@ export interface GrammarSetup {
   readonly stopIds: readonly number[]
   readonly memoryBytes: number
   readonly maxGrammars: number
+}
+
+/** What a grammar thread starts with; commands come and answers go through the port. */
+export interface GrammarWorkerData {
+  readonly setup: GrammarSetup
+  readonly port: MessagePort
 }
 
 /** Where a model thinks before it answers. */

@@ -1,19 +1,20 @@
-import { parentPort, workerData } from 'node:worker_threads'
+import { workerData } from 'node:worker_threads'
 import { Tokenizer } from '@slipway/checkpoint'
 import { SlipwayError } from '@slipway/tensor'
 import { checkSyntax, GrammarCompiler } from './compiler.ts'
-import type { GrammarCommand, GrammarReport, GrammarSetup } from './protocol.ts'
+import type { GrammarCommand, GrammarReport, GrammarWorkerData } from './protocol.ts'
 import { ownThreadFile } from './thread-time.ts'
 import { TriggeredMatcher } from './triggered-matcher.ts'
 import { readVocabulary } from './vocabulary.ts'
 
 // A thread for grammars. Whoever started it may end it at any time, which is how long computations are cut off.
 
-const port = parentPort!
-const setup = workerData as GrammarSetup
+const { port, setup } = workerData as GrammarWorkerData
 
 function report(message: GrammarReport): void {
-  port.postMessage(message)
+  // a mask is made for its reader alone
+  const isMask = message.type === 'next' && message.next.state === 'masked'
+  port.postMessage(message, isMask ? [message.next.mask.buffer as ArrayBuffer] : [])
 }
 
 async function main(): Promise<void> {

@@ -216,18 +216,20 @@ void maskLogits(const Step& step, Context& context) {
   const Tensor *t = step.tensors, &logits = t[0], &mask = t[2];
   const int32_t* rows = (const int32_t*)t[1].data;
   if (mask.cols != (logits.cols + 31) / 32 || t[1].cols != mask.rows) return context.fail(Code::kMalformed);
-  Share share = shareOf(mask.rows, context);
-  for (int64_t i = share.begin; i < share.end; i++) {
+  // by runs of columns: a single row is work for all threads
+  forEachRun(mask.rows, logits.cols, context, [&](int64_t i, int64_t begin, int64_t end) {
     if (rows[i] < 0 || rows[i] >= logits.rows) return context.fail(Code::kOutOfRange, rows[i]);
     float* x = rowOf<float>(logits, rows[i]);
     const uint32_t* words = rowOf<const uint32_t>(mask, i);
-    for (int64_t v = 0; v < logits.cols; v += 32) {
+    for (int64_t v = begin; v < end; v += 32) {
       uint32_t word = words[v / 32];
       if (word == 0xffffffffu) continue;
-      int64_t end = std::min(logits.cols - v, (int64_t)32);
-      for (int64_t b = 0; b < end; b++) x[v + b] = word >> b & 1 ? x[v + b] : -INFINITY;
+      int64_t count = std::min(end - v, (int64_t)32);
+      if (word == 0) std::fill(x + v, x + v + count, -INFINITY);
+      else
+        for (int64_t b = 0; b < count; b++) x[v + b] = word >> b & 1 ? x[v + b] : -INFINITY;
     }
-  }
+  });
 }
 
 void sample(const Step& step, Context& context) {

@@ -94,9 +94,11 @@ static inline void sumBlocks(const Row& row, int64_t begin, int64_t end) {
     int64_t blocks[kSide];
     int n = 0;
     for (; block < end && n < kSide; block++) {
+      // what a mask has left nothing of adds nothing, beside any logit that can be drawn
+      bool masked = row.highestOfBlock[block] == -INFINITY && highest > -INFINITY && temperature < INFINITY;
       row.sumOfBlock[block] = 0;
-      row.keptOfBlock[block] = 0;
-      if (!(row.highestOfBlock[block] < lowest)) blocks[n++] = block;
+      row.keptOfBlock[block] = masked && minP <= 0 ? (int32_t)row.sizeOf(block) : 0;
+      if (!masked && !(row.highestOfBlock[block] < lowest)) blocks[n++] = block;
     }
     for (int j = 0; j < n; j++) {
       const float* x = row.logits + blocks[j] * kBlock;
