@@ -39,5 +39,5 @@ function readAdapterRequest(c: Context<ServerEnv>, { options }: ServerContext): 
       status: 403,
       code: 'runtime_lora_disabled',
     })
-  return readJson(c.req.raw, options.maxBodyBytes)
+  return readJson(c, options.maxBodyBytes)
 }

@@ -15,7 +15,7 @@ type Handler = (c: Context<ServerEnv>, context: ServerContext) => Promise<Respon
 /** Parameters of a command: of the address, of a body in JSON, or of both. */
 async function parametersOf<T>(c: Context<ServerEnv>, { options }: ServerContext, schema: z.ZodType<T>): Promise<T> {
   const { body } = c.req.raw
-  const given: unknown = body ? await readJson(c.req.raw, options.maxBodyBytes) : {}
+  const given: unknown = body ? await readJson(c, options.maxBodyBytes) : {}
   const query = Object.fromEntries(
     Object.entries(c.req.queries()).map(([name, values]) => [name, values.length === 1 ? values[0] : values]),
   )

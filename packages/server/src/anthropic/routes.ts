@@ -17,7 +17,7 @@ import { countTokensSchema, messagesSchema, names, toChatPrompt, toChatRequest }
 export async function postMessages(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
   const { options } = context
   const requestId = c.get('requestId')
-  const request = parseRequest(messagesSchema, await readJson(c.req.raw, options.maxBodyBytes))
+  const request = parseRequest(messagesSchema, await readJson(c, options.maxBodyBytes))
   const message = newMessage(request.model)
   try {
     const { generations, answers } = await startChat(c, context, toChatRequest(request), message.id)
@@ -41,7 +41,7 @@ export async function postMessages(c: Context<ServerEnv>, context: ServerContext
 
 /** POST /v1/messages/count_tokens: how many tokens the prompt of such a request has. */
 export async function postCountTokens(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
-  const request = parseRequest(countTokensSchema, await readJson(c.req.raw, context.options.maxBodyBytes))
+  const request = parseRequest(countTokensSchema, await readJson(c, context.options.maxBodyBytes))
   requireModel(context, request.model)
   try {
     const { prompt } = await planRequest(context, toChatPrompt(request))

@@ -2,6 +2,7 @@ import type { ChatAnswer, CompletionOutput } from '@slipway/engine'
 import { readMessage } from '@slipway/engine'
 import type { Context } from 'hono'
 import { answerTo, type ServerContext } from '../context.ts'
+import { jsonResponse } from '../http/direct-response.ts'
 import { readJson } from '../http/json-body.ts'
 import type { ServerEnv } from '../http/request-id.ts'
 import { startChat } from './chat-run.ts'
@@ -56,7 +57,7 @@ export interface ChatCompletionChunk extends Envelope {
 /** POST /v1/chat/completions */
 export async function postChatCompletions(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
   const { options } = context
-  const request = parseRequest(chatSchema, await readJson(c.req.raw, options.maxBodyBytes))
+  const request = parseRequest(chatSchema, await readJson(c, options.maxBodyBytes))
   const envelope = newEnvelope(context, 'chatcmpl', request.model)
   const { generations, answers } = await startChat(c, context, request, envelope.id)
   if (request.stream)
@@ -66,7 +67,7 @@ export async function postChatCompletions(c: Context<ServerEnv>, context: Server
       toError: (error) => answerTo(error, context, c.get('requestId')).body,
     })
   const [output] = await generations.results()
-  return c.json({
+  return jsonResponse({
     object: 'chat.completion',
     ...envelope,
     choices: output!.outputs.map((choice) => chatChoice(choice, answers[choice.index]!)),

@@ -1,5 +1,6 @@
 import type { Context } from 'hono'
 import { answerTo, requireModel, type ServerContext } from '../context.ts'
+import { jsonResponse } from '../http/direct-response.ts'
 import { readJson } from '../http/json-body.ts'
 import type { ServerEnv } from '../http/request-id.ts'
 import { CompletionChoices, type CompletionChoice } from './completion-choices.ts'
@@ -32,7 +33,7 @@ const defaultMaxTokens = 16
 /** POST /v1/completions */
 export async function postCompletions(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
   const { llm, options } = context
-  const request = parseRequest(completionSchema, await readJson(c.req.raw, options.maxBodyBytes))
+  const request = parseRequest(completionSchema, await readJson(c, options.maxBodyBytes))
   const envelope = newEnvelope(context, 'cmpl', request.model)
   const generations = await submitCompletions(context, request, {
     id: envelope.id,
@@ -49,7 +50,7 @@ export async function postCompletions(c: Context<ServerEnv>, context: ServerCont
       toError: (error) => answerTo(error, context, c.get('requestId')).body,
     })
   const results = await generations.results()
-  return c.json({
+  return jsonResponse({
     object: 'text_completion',
     ...envelope,
     choices: results.flatMap((result, prompt) =>

@@ -19,7 +19,7 @@ export async function readBody<T extends { readonly model: string }>(
   context: ServerContext,
   schema: z.ZodType<T>,
 ): Promise<T> {
-  const body = parseRequest(schema, await readJson(c.req.raw, context.options.maxBodyBytes))
+  const body = parseRequest(schema, await readJson(c, context.options.maxBodyBytes))
   requireModel(context, body.model)
   return body
 }

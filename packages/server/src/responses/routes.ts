@@ -15,7 +15,7 @@ import { names, responsesSchema, toChatRequest } from './schema.ts'
 /** POST /v1/responses: OpenAI's API of items, without its memory: every request brings its whole conversation. */
 export async function postResponses(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
   const { options } = context
-  const request = parseRequest(responsesSchema, await readJson(c.req.raw, options.maxBodyBytes))
+  const request = parseRequest(responsesSchema, await readJson(c, options.maxBodyBytes))
   const response = newResponse(request)
   try {
     const { generations, answers } = await startChat(c, context, toChatRequest(request), response.id)

@@ -12,7 +12,7 @@ import { detokenizeSchema, tokenizeSchema, type TokenizeRequest } from './schema
 /** POST /tokenize: the ids of a text, or of a conversation as the chat template writes it. */
 export async function postTokenize(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
   const { llm, options } = context
-  const request = parseRequest(tokenizeSchema, await readJson(c.req.raw, options.maxBodyBytes))
+  const request = parseRequest(tokenizeSchema, await readJson(c, options.maxBodyBytes))
   if (request.model !== undefined) requireModel(context, request.model)
   const isChat = request.messages !== undefined
   const tokens = llm.tokenizer.encode(textOf(context, request), {
@@ -43,7 +43,7 @@ function textOf(context: ServerContext, request: TokenizeRequest): string {
 /** POST /detokenize: the text of ids, special tokens included, so that what was tokenized comes back. */
 export async function postDetokenize(c: Context<ServerEnv>, context: ServerContext): Promise<Response> {
   const { llm, options } = context
-  const { model, tokens } = parseRequest(detokenizeSchema, await readJson(c.req.raw, options.maxBodyBytes))
+  const { model, tokens } = parseRequest(detokenizeSchema, await readJson(c, options.maxBodyBytes))
   if (model !== undefined) requireModel(context, model)
   const { maxModelLen } = llm.info
   if (tokens.length > maxModelLen)
