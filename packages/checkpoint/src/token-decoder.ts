@@ -25,8 +25,9 @@ export function streamingDecoder(config: unknown): StreamingDecoder | undefined 
   if (!stages) return undefined
   const run = (pieces: readonly string[], from: number): string => {
     let current = pieces
-    for (let i = from; i < stages.length; i++) current = current.flatMap((piece) => stages[i]!.push(piece))
-    return current.join('')
+    for (let i = from; i < stages.length; i++)
+      current = current.length === 1 ? stages[i]!.push(current[0]!) : current.flatMap((piece) => stages[i]!.push(piece))
+    return current.length === 1 ? current[0]! : current.join('')
   }
   return {
     push: (token) => run([token], 0),
@@ -89,17 +90,40 @@ function isPrintable(byte: number): boolean {
 function byteLevel(): Stage {
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
   const encoder = new TextEncoder()
+  /** Whether the decoder may hold the beginning of a character. */
+  let isInside = false
   return {
     push(token) {
+      const text = isInside ? undefined : asciiOf(token)
+      if (text !== undefined) return [text]
       const bytes = Array.from(token, (letter) => byteOf.get(letter))
       // a token outside the alphabet, such as an added one with a space, stands for itself
       const isEncoded = bytes.every((byte) => byte !== undefined)
       const data = isEncoded ? Uint8Array.from(bytes) : encoder.encode(token)
+      if (data.length > 0) isInside = data.at(-1)! >= 0x80
       return [decoder.decode(data, { stream: true })]
     },
-    flush: () => [decoder.decode()],
+    flush() {
+      isInside = false
+      return [decoder.decode()]
+    },
   }
 }
+
+/** The text of a token that is nothing but ASCII, as most are; undefined for all others. */
+function asciiOf(token: string): string | undefined {
+  let isPlain = true
+  for (let i = 0; i < token.length; i++) {
+    const code = token.charCodeAt(i)
+    if (code > 0x20 && code < 0x7f) continue
+    if (code !== letterOfSpace && code !== letterOfLineEnd) return undefined
+    isPlain = false
+  }
+  return isPlain ? token : token.replaceAll('\u0120', ' ').replaceAll('\u010a', '\n')
+}
+
+const letterOfSpace = 0x120
+const letterOfLineEnd = 0x10a
 
 /** A run of byte tokens is text if the whole run is UTF-8, otherwise one replacement character for each byte. */
 function byteFallback(): Stage {

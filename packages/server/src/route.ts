@@ -77,8 +77,8 @@ async function bodyOf<T>(
   { isCommand = false }: Pick<Route, 'isCommand'>,
   schema: z.ZodType<T>,
 ): Promise<T> {
-  if (!isCommand) return parseRequest(schema, await readJson(c.req.raw, options.maxBodyBytes))
-  const given: unknown = c.req.raw.body ? await readJson(c.req.raw, options.maxBodyBytes) : {}
+  if (!isCommand) return parseRequest(schema, await readJson(c, options.maxBodyBytes))
+  const given: unknown = c.req.raw.body ? await readJson(c, options.maxBodyBytes) : {}
   const isObject = typeof given === 'object' && given !== null && !Array.isArray(given)
   return parseRequest(schema, isObject ? { ...queryOf(c), ...given } : given)
 }

@@ -1,11 +1,13 @@
 import { once } from 'node:events'
-import type { Server } from 'node:http'
+import type { Server, ServerResponse } from 'node:http'
 import { setTimeout as after } from 'node:timers/promises'
 import { getRequestListener, RequestError } from '@hono/node-server'
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { LLM } from '@slipway/engine'
 import { appOf } from './app.ts'
 import { createContext, type ServerContext } from './context.ts'
 import type { GrpcServer } from './grpc/server.ts'
+import { DirectResponse } from './http/direct-response.ts'
 import { refusal, toApiError } from './http/errors.ts'
 import { listen } from './listen.ts'
 import type { ServerOptions } from './options.ts'
@@ -34,7 +36,16 @@ export async function serve(llm: LLM, options: ServerOptions = {}): Promise<Runn
   const context = createContext(llm, options)
   const { drainSeconds, grpcPort } = context.options
   // the globals Request and Response stay those of Node
-  const answer = getRequestListener(appOf(context).fetch, { overrideGlobalObjects: false, errorHandler: notHttp })
+  const app = appOf(context)
+  const answer = getRequestListener(
+    async (request, env) => {
+      const response = await app.fetch(request, env)
+      if (!(response instanceof DirectResponse)) return response
+      response.send(env.outgoing as ServerResponse)
+      return RESPONSE_ALREADY_SENT
+    },
+    { overrideGlobalObjects: false, errorHandler: notHttp },
+  )
   const { server, url, port, grpc } = await open().catch(async (error: unknown) => {
     await context.batches?.close()
     throw error

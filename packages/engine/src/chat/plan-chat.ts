@@ -64,13 +64,14 @@ export function planChat(
   const toolFormat = tools.length > 0 ? formats.tools : undefined
   const { variables, maxTokens } = decideThinking(chat, formats.switches, reasoning)
   const extra = { ...chat.chatTemplateKwargs, ...variables }
-  const prompt = tokenizer.encode(chatTemplate.render(messages, { addGenerationPrompt, tools, extra }), {
-    addSpecialTokens: false,
-  })
-  const promptEndsInThinking = reasoning && endsInThinking(reasoning, endOf(prompt, tokenizer))
+  const text = chatTemplate.render(messages, { addGenerationPrompt, tools, extra })
+  const prompt = tokenizer.encode(text, { addSpecialTokens: false })
+  const promptEndsInThinking = reasoning && endsInThinking(reasoning, text)
   const constraint =
     constrainCalls(chat, tools, toolFormat, structuredOutputs ?? undefined) ?? structuredOutputs ?? undefined
-  const thinking = reasoning && thinkingOf(reasoning, promptEndsInThinking, tokenizer, maxTokens)
+  const isThinkingWatched = constraint !== undefined || maxTokens !== undefined
+  const thinking =
+    reasoning && isThinkingWatched ? thinkingOf(reasoning, promptEndsInThinking, tokenizer, maxTokens) : undefined
   const keepSpecialTokens = specialMarkers(tokenizer, reasoning, toolFormat)
   const decode = { skipSpecialTokens, keepSpecialTokens }
   const options: AnswerOptions = { tokenizer, decode, reasoning, promptEndsInThinking, toolFormat, tools }
@@ -79,7 +80,7 @@ export function planChat(
     params: {
       keepSpecialTokens,
       ...(constraint && { structuredOutputs: constraint }),
-      ...((constraint ?? maxTokens) !== undefined && thinking && { thinking }),
+      ...(thinking && { thinking }),
     },
     newAnswer: () => new ChatAnswer(options),
   }
@@ -129,13 +130,6 @@ function thinkingOf(
   const ids = (text: string): number[] => tokenizer.encode(text, { addSpecialTokens: false })
   const isOpen = promptEndsInThinking ?? (isImplicit ? true : undefined)
   return { startIds: ids(start), endIds: ids(end), isOpen, maxTokens }
-}
-
-/** Tags at the end of a prompt take fewer tokens than this. */
-const numTailTokens = 64
-
-function endOf(prompt: readonly number[], tokenizer: Tokenizer): string {
-  return tokenizer.decode(prompt.slice(-numTailTokens), { skipSpecialTokens: false })
 }
 
 /** Ids of the markers that a tokenizer would leave out as special tokens. */

@@ -82,16 +82,15 @@ export function withAccess(access: Access, others: ReadonlySet<string>) {
     }
     const account = access.identify(c.req.raw.headers)!
     scope.account = account
-    const show = (): void => {
-      for (const [name, value] of Object.entries(account.headers())) c.header(name, value)
-    }
+    const isPost = c.req.method === 'POST'
     // looking costs nothing
-    if (c.req.method === 'POST') {
-      show()
+    if (isPost) {
+      // for a refusal
+      for (const [name, value] of Object.entries(account.headers())) c.header(name, value)
       scope.onEnd(account.begin())
     }
     await next()
-    if (c.req.method === 'POST') show()
+    if (isPost) for (const [name, value] of Object.entries(account.headers())) c.res.headers.set(name, value)
   })
 }
 

@@ -1,11 +1,16 @@
 import { describe, expect, test } from 'vitest'
-import { parseJson, readJson } from './json-body.ts'
+import { parseJson, readJson, type BodySource } from './json-body.ts'
+
+const url = 'http://localhost/'
 
 function request(
   body: string | ReadableStream<Uint8Array>,
   headers: Record<string, string> = { 'content-type': 'application/json' },
-): Request {
-  return new Request('http://localhost/', { method: 'POST', body, headers, ...({ duplex: 'half' } as object) })
+): BodySource {
+  return {
+    req: { raw: new Request(url, { method: 'POST', body, headers, ...({ duplex: 'half' } as object) }) },
+    env: {},
+  }
 }
 
 function streamOf(...chunks: (string | Error)[]): ReadableStream<Uint8Array> {
@@ -56,8 +61,8 @@ describe('readJson', () => {
     [{ 'content-type': 'application/x-www-form-urlencoded' }, 'send application/json'],
     [{ 'content-type': 'application/json', 'content-encoding': 'gzip' }, 'the content encoding "gzip"'],
   ])('refuses the headers %j', async (headers, message) => {
-    const plain = new Request('http://localhost/', { method: 'POST', body: new Uint8Array([123, 125]), headers })
-    await expect(readJson(plain, 100)).rejects.toThrow(message)
+    const raw = new Request(url, { method: 'POST', body: new Uint8Array([123, 125]), headers })
+    await expect(readJson({ req: { raw }, env: {} }, 100)).rejects.toThrow(message)
   })
 })
 

@@ -19,9 +19,10 @@ export function withScope(context: ServerContext, routes: ReadonlySet<string>) {
     c.set('scope', scope)
     openScope(context, scope, c.req.raw.headers)
     await next()
-    c.header('x-request-id', requestId)
+    // c.header() would make the response anew, with a stream for its body
+    c.res.headers.set('x-request-id', requestId)
     // a connection that is kept would hold up the end
-    if (context.isDraining) c.header('connection', 'close')
+    if (context.isDraining) c.res.headers.set('connection', 'close')
     scope.answered(c.res.status)
   })
 }

@@ -2,6 +2,7 @@ import type { ChatAnswer, CompletionOutput } from '@slipway/engine'
 import { readMessage } from '@slipway/engine'
 import type { Context } from 'hono'
 import { answerTo, type ServerContext } from '../context.ts'
+import { jsonResponse } from '../http/direct-response.ts'
 import type { ServerEnv } from '../http/request-id.ts'
 import type { ChatCompletion, ChatCompletionChunk } from './answers.ts'
 import { startChat } from './chat-run.ts'
@@ -28,7 +29,7 @@ export async function postChatCompletions(
       toError: (error) => answerTo(error, context, c.get('requestId')).body,
     })
   const [output] = await generations.results()
-  return c.json({
+  return jsonResponse({
     object: 'chat.completion',
     ...envelope,
     choices: output!.outputs.map((choice) => chatChoice(choice, answers[choice.index]!)),

@@ -1,6 +1,7 @@
 import type { Prompt } from '@slipway/engine'
 import type { Context } from 'hono'
 import { answerTo, requireModel, type ServerContext } from '../context.ts'
+import { jsonResponse } from '../http/direct-response.ts'
 import type { ServerEnv } from '../http/request-id.ts'
 import type { Completion, CompletionChunk } from './answers.ts'
 import { CompletionChoices } from './completion-choices.ts'
@@ -39,7 +40,7 @@ export async function postCompletions(
       toError: (error) => answerTo(error, context, c.get('requestId')).body,
     })
   const results = await generations.results()
-  return c.json({
+  return jsonResponse({
     object: 'text_completion',
     ...envelope,
     choices: results.flatMap((result, prompt) =>

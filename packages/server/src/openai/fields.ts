@@ -153,11 +153,12 @@ const engineNames = {
   n: 'n',
 } as const satisfies Readonly<Record<keyof typeof samplingFields, keyof SamplingParams>>
 
+const namePairs = Object.entries(engineNames) as [keyof typeof samplingFields, keyof SamplingParams][]
+
 /** The sampling parameters of a body in the engine's terms; the model's own defaults fill the rest. */
 export function samplingParams(body: Readonly<Partial<Record<keyof typeof samplingFields, unknown>>>): SamplingParams {
-  const names = Object.entries(engineNames) as [keyof typeof samplingFields, keyof SamplingParams][]
   // the schema has checked the types
-  return Object.fromEntries(names.map(([api, engine]) => [engine, body[api]])) as SamplingParams
+  return Object.fromEntries(namePairs.map(([api, engine]) => [engine, body[api]])) as SamplingParams
 }
 
 /** Names of the engine that stand for no parameter of sampling. */

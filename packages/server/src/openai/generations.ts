@@ -127,11 +127,22 @@ export class Generations {
     }
   }
 
+  async *#onlyEvents(): AsyncGenerator<PromptEvent, void, undefined> {
+    try {
+      for await (const event of this.#streams[0]!) yield { ...event, prompt: 0 }
+    } catch (error) {
+      throw withApiNames(error, this.#names)
+    } finally {
+      this.release()
+    }
+  }
+
   /**
    * Events of all generations as they come. Each one is asked for its next event only when the last was taken, so a
    * slow reader holds up itself and fills no memory here.
    */
   async *events(): AsyncGenerator<PromptEvent, void, undefined> {
+    if (this.#streams.length === 1) return yield* this.#onlyEvents()
     const arrived: { prompt: number; result: IteratorResult<GenerationEvent> }[] = []
     let error: unknown
     let wake: (() => void) | undefined

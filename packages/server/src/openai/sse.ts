@@ -1,3 +1,5 @@
+import type { ServerResponse } from 'node:http'
+import { DirectResponse } from '../http/direct-response.ts'
 import type { ApiErrorBody } from '../http/error-schema.ts'
 
 export interface SseOptions {
@@ -20,33 +22,98 @@ export interface TypedEvent {
  * Server-sent events, one for each chunk, then `[DONE]` unless they are typed. A chunk is asked for only when the socket
  * takes more, and a quiet stream sends comments so that nobody in between takes it for dead.
  */
-export function sseResponse(
+export function sseResponse(chunks: AsyncIterable<unknown>, options: SseOptions): Response {
+  return new DirectResponse(
+    {
+      writeTo: (outgoing) => void writeEvents(chunks, options, outgoing),
+      toBody: () => toStream(chunks, options),
+    },
+    {
+      headers: {
+        'content-type': 'text/event-stream; charset=utf-8',
+        'cache-control': 'no-cache',
+        // asks proxies of the nginx family not to collect the stream
+        'x-accel-buffering': 'no',
+      },
+    },
+  )
+}
+
+function toEvent(value: unknown, isTyped: boolean | undefined): string {
+  const name = isTyped ? `event: ${(value as TypedEvent).type}\n` : ''
+  return `${name}data: ${JSON.stringify(value)}\n\n`
+}
+
+function toPing({ ping }: SseOptions): string {
+  return ping ? toEvent(ping, true) : ': ping\n\n'
+}
+
+/** To a socket: events that come within one turn of the event loop leave in one write. */
+async function writeEvents(
   chunks: AsyncIterable<unknown>,
-  { heartbeatSeconds, onEnd, toError, isTyped = false, ping }: SseOptions,
-): Response {
+  options: SseOptions,
+  outgoing: ServerResponse,
+): Promise<void> {
+  const { heartbeatSeconds, onEnd, toError, isTyped } = options
+  outgoing.flushHeaders()
+  let isLeft = outgoing.destroyed
+  let wake: (() => void) | undefined
+  const heartbeat = setTimeout(() => {
+    // who does not take what is there needs no sign of life
+    if (wake === undefined) outgoing.write(toPing(options))
+    heartbeat.refresh()
+  }, heartbeatSeconds * 1000)
+  outgoing.on('drain', () => wake?.())
+  outgoing.once('close', () => {
+    isLeft = true
+    clearTimeout(heartbeat)
+    onEnd()
+    wake?.()
+  })
+  const send = async (text: string): Promise<void> => {
+    heartbeat.refresh()
+    if (outgoing.write(text) || isLeft) return
+    await new Promise<void>((resolve) => (wake = resolve))
+    wake = undefined
+  }
+  try {
+    if (!isLeft)
+      for await (const chunk of chunks) {
+        await send(toEvent(chunk, isTyped))
+        if (isLeft) break
+      }
+    if (!isTyped && !isLeft) await send('data: [DONE]\n\n')
+  } catch (error) {
+    // the end of a generation that the client has left is no news
+    if (!isLeft) await send(toEvent(toError(error), isTyped))
+  }
+  clearTimeout(heartbeat)
+  outgoing.end()
+  onEnd()
+}
+
+/** As a web stream. */
+function toStream(chunks: AsyncIterable<unknown>, options: SseOptions): ReadableStream<Uint8Array> {
+  const { heartbeatSeconds, onEnd, toError, isTyped } = options
   const source = chunks[Symbol.asyncIterator]()
   const encoder = new TextEncoder()
-  const event = (value: unknown): string => {
-    const name = isTyped ? `event: ${(value as TypedEvent).type}\n` : ''
-    return `${name}data: ${JSON.stringify(value)}\n\n`
-  }
   let next: Promise<IteratorResult<unknown>> | undefined
   let isLeft = false
-  const body = new ReadableStream<Uint8Array>(
+  return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
         const send = (text: string): void => controller.enqueue(encoder.encode(text))
         try {
           next ??= source.next()
           const result = await firstOf(next, heartbeatSeconds * 1000)
-          if (result === undefined) return send(ping ? event(ping) : ': ping\n\n')
+          if (result === undefined) return send(toPing(options))
           next = undefined
-          if (!result.done) return send(event(result.value))
+          if (!result.done) return send(toEvent(result.value, isTyped))
           if (!isTyped) send('data: [DONE]\n\n')
         } catch (error) {
           // the end of a generation that the client has left is no news
           if (isLeft) return
-          send(event(toError(error)))
+          send(toEvent(toError(error), isTyped))
         }
         controller.close()
         onEnd()
@@ -59,14 +126,6 @@ export function sseResponse(
     // nothing is made ahead of the reader
     { highWaterMark: 0 },
   )
-  return new Response(body, {
-    headers: {
-      'content-type': 'text/event-stream; charset=utf-8',
-      'cache-control': 'no-cache',
-      // asks proxies of the nginx family not to collect the stream
-      'x-accel-buffering': 'no',
-    },
-  })
 }
 
 /** What the promise gives, or undefined when it takes longer. */
