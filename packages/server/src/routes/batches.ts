@@ -26,6 +26,15 @@ const deleted = z.strictObject({ id: z.string(), object: z.literal('file'), dele
 export const batchRoutes: readonly Route[] = [
   route({
     ...common,
+    method: 'GET',
+    path: '/v1/files',
+    summary: 'Files, those of answers among them',
+    query: fileListSchema,
+    answers: { 200: { description: 'the youngest first', json: pageSchema(fileSchema) } },
+    handler: getFiles,
+  }),
+  route({
+    ...common,
     method: 'POST',
     path: '/v1/files',
     summary: 'Takes a file of requests',
@@ -33,15 +42,6 @@ export const batchRoutes: readonly Route[] = [
     answers: theFile,
     errors: [503],
     handler: postFiles,
-  }),
-  route({
-    ...common,
-    method: 'GET',
-    path: '/v1/files',
-    summary: 'Files, those of answers among them',
-    query: fileListSchema,
-    answers: { 200: { description: 'the youngest first', json: pageSchema(fileSchema) } },
-    handler: getFiles,
   }),
   route({ ...file, method: 'GET', path: '/v1/files/:id', summary: 'One file', answers: theFile, handler: getFile }),
   route({
@@ -63,6 +63,15 @@ export const batchRoutes: readonly Route[] = [
   }),
   route({
     ...common,
+    method: 'GET',
+    path: '/v1/batches',
+    summary: 'Batches',
+    query: batchListSchema,
+    answers: { 200: { description: 'the youngest first', json: pageSchema(batchSchema) } },
+    handler: getBatches,
+  }),
+  route({
+    ...common,
     method: 'POST',
     path: '/v1/batches',
     summary: 'Has the requests of a file answered when there is room',
@@ -70,15 +79,6 @@ export const batchRoutes: readonly Route[] = [
     answers: theBatch,
     errors: [404, 503],
     handler: postBatches,
-  }),
-  route({
-    ...common,
-    method: 'GET',
-    path: '/v1/batches',
-    summary: 'Batches',
-    query: batchListSchema,
-    answers: { 200: { description: 'the youngest first', json: pageSchema(batchSchema) } },
-    handler: getBatches,
   }),
   route({
     ...batch,
