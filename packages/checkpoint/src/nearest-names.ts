@@ -5,6 +5,17 @@ export function nearestNames(wanted: string, names: Iterable<string>, count = 3)
   return scored.slice(0, count).map(({ name }) => name)
 }
 
+/** Longer names are no slip of the fingers, and comparing them would take time. */
+const longestSlip = 64
+
+/** `; did you mean ...?` with the name that a misspelt one most likely stands for; empty where none is near. */
+export function didYouMean(name: string, names: readonly string[]): string {
+  if (name.length > longestSlip) return ''
+  const ranked = names.map((known) => ({ known, edits: editDistance(name.toLowerCase(), known.toLowerCase()) }))
+  const best = ranked.sort((a, b) => a.edits - b.edits)[0]
+  return best && best.edits <= Math.max(2, name.length / 3) ? `; did you mean ${best.known}?` : ''
+}
+
 /** Levenshtein's distance, one row of the table at a time. */
 function editDistance(a: string, b: string): number {
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j)

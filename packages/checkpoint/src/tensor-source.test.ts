@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { nearestNames } from './nearest-names.ts'
+import { didYouMean, nearestNames } from './nearest-names.ts'
 import { writeSafetensors } from './safetensors-writer.ts'
 import { openTensors } from './tensor-source.ts'
 
@@ -98,4 +98,9 @@ test('a foreign dtype is listed, and refused when it is asked for', async () => 
 test('nearest names', () => {
   expect(nearestNames('kitten', ['mitten', 'sitting', 'kit', 'dog'])).toEqual(['mitten', 'kit', 'sitting'])
   expect(nearestNames('x', [])).toEqual([])
+  const known = ['max_tokens', 'temperature', 'n']
+  expect(didYouMean('maxTokens', known)).toBe('; did you mean max_tokens?')
+  expect(didYouMean('temprature', known)).toBe('; did you mean temperature?')
+  expect(didYouMean('something_else', known)).toBe('')
+  expect(didYouMean('temperature'.padEnd(1e6, 'e'), ['temperature'.padEnd(1e6, 'x')])).toBe('')
 })

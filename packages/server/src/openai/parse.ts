@@ -1,3 +1,4 @@
+import { didYouMean } from '@slipway/checkpoint'
 import type { SlipwayError } from '@slipway/tensor'
 import { z } from 'zod'
 import { refusal } from '../http/errors.ts'
@@ -15,14 +16,16 @@ export function parseRequest<T>(schema: z.ZodType<T>, body: unknown): T {
       : body
   const parsed = schema.safeParse(given)
   if (parsed.success) return parsed.data
-  throw toRefusal(parsed.error.issues[0]!, given)
+  throw toRefusal(parsed.error.issues[0]!, given, schema instanceof z.ZodObject ? Object.keys(schema.shape) : [])
 }
 
-function toRefusal(outer: Issue, body: unknown): SlipwayError {
+/** `known` are the parameters that there are. */
+function toRefusal(outer: Issue, body: unknown, known: readonly string[]): SlipwayError {
   const { issue, path } = innermost(outer, [])
   if (issue.code === 'unrecognized_keys') {
     const param = nameOf([...path, issue.keys[0]!])
-    return refusal(`${param}: there is no such parameter; remove it`, { param, code: 'unknown_parameter' })
+    const hint = (path.length === 0 && didYouMean(param, known)) || '; remove it'
+    return refusal(`${param}: there is no such parameter${hint}`, { param, code: 'unknown_parameter' })
   }
   const param = nameOf(path)
   const code: unknown = issue.code === 'custom' ? issue.params?.['code'] : undefined

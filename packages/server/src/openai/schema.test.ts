@@ -94,6 +94,7 @@ describe('chat completions', () => {
     [[], null, 'invalid_type', 'the body: expected object, received array'],
     ['x', null, 'invalid_type', 'the body: expected object'],
     [{ ...chat, best: 1 }, 'best', 'unknown_parameter', 'best: there is no such parameter'],
+    [{ ...chat, maxTokens: 1 }, 'maxTokens', 'unknown_parameter', 'no such parameter; did you mean max_tokens?'],
     [{ ...chat, ['__proto__x']: 1 }, '__proto__x', 'unknown_parameter', 'no such parameter'],
     [
       JSON.parse('{"model":"m","messages":[{"role":"user","content":""}],"__proto__":{}}'),

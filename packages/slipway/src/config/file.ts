@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
+import { didYouMean } from '@slipway/checkpoint'
 import { SlipwayError } from '@slipway/tensor'
 import { parse, YAMLParseError } from 'yaml'
-import { hint } from './nearest.ts'
 import type { Setting } from './settings.ts'
 
 /**
@@ -34,7 +34,7 @@ function collect(group: Readonly<Record<string, unknown>>, outer: readonly strin
       collect(value, keys, into)
     else {
       const names = into.settings.map((one) => one.name)
-      throw fault(into.path, `there is no setting ${keys.join('.')}${hint(plain(keys.join('-')), names)}`)
+      throw fault(into.path, `there is no setting ${keys.join('.')}${didYouMean(plain(keys.join('-')), names)}`)
     }
   }
 }

@@ -1,8 +1,8 @@
+import { didYouMean } from '@slipway/checkpoint'
 import { SlipwayError } from '@slipway/tensor'
 import type { z } from 'zod'
 import { readConfigFile } from './file.ts'
 import { readFlags } from './flags.ts'
-import { hint } from './nearest.ts'
 import { readText } from './read-text.ts'
 import { serveConfigSchema } from './schema.ts'
 import { settingsOf, type Setting } from './settings.ts'
@@ -87,7 +87,7 @@ function strays(environment: Environment): string[] {
     name.startsWith('SLIPWAY_') && !known.includes(name) && !otherVariables.has(name)
   return Object.keys(environment)
     .filter(isStray)
-    .map((name) => `the environment variable ${name} is not a setting${hint(name, known)}`)
+    .map((name) => `the environment variable ${name} is not a setting${didYouMean(name, known)}`)
 }
 
 function place(options: Record<string, unknown>, [key, ...rest]: readonly string[], value: unknown): void {
