@@ -46,7 +46,7 @@ export function requestTo(
     if (place === 'query' && random.chance(0.4))
       for (const value of [values.of(schema, name)].flat()) query.append(name, String(value))
   const search = odd(0.15) ? random.pick(oddQueries) : query.toString()
-  const schema = operation.requestBody?.content['application/json'].schema
+  const schema = operation.requestBody?.content['application/json']?.schema
   const hasBody = schema ? query.size === 0 || random.chance(0.5) : odd(0.2)
   const good = values.of(schema ?? {})
   const body = hasBody ? written(odd(0.7) ? mutated(good, random) : good, random, odd(0.2)) : undefined
