@@ -93,7 +93,7 @@ test.each([everything, embedding, classifying])(
       hints,
       seed,
       ...(tags && { tags }),
-      numRequests: Math.ceil(numRequests * share),
+      numRequests: Math.max(100, numRequests * share),
       concurrency: 8,
       limit: 30_000,
       restore,

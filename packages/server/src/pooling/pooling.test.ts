@@ -125,6 +125,17 @@ describe('a model that embeds', async () => {
     expect(Array.from(new Float32Array(bytes.buffer))).toEqual(embedded[0]!['data'])
   })
 
+  test('many documents under one signal are no leak', async () => {
+    const warnings: Error[] = []
+    const note = (warning: Error): void => void warnings.push(warning)
+    process.on('warning', note)
+    await ask(app, '/rerank', { query: first, documents: Array.from({ length: 30 }, () => second) })
+    // Node warns in a later turn
+    await new Promise((resolve) => setImmediate(resolve))
+    process.off('warning', note)
+    expect(warnings).toEqual([])
+  })
+
   test('score and rerank by the cosine of embeddings', async () => {
     const { data } = await ask(app, '/v1/embeddings', { input: [first, second] })
     const [a, b] = data.map(({ embedding }) => embedding as number[])

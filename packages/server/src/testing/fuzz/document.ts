@@ -9,7 +9,8 @@ export interface Operation {
   readonly tags: readonly string[]
   readonly security: readonly Readonly<Record<string, unknown>>[]
   readonly parameters: readonly { readonly name: string; readonly in: 'path' | 'query'; readonly schema: Schema }[]
-  readonly requestBody?: { readonly content: { readonly 'application/json'?: { readonly schema: Schema } } }
+  /** By media type. */
+  readonly requestBody?: { readonly content: Readonly<Record<string, { readonly schema: Schema }>> }
   readonly responses: Readonly<Record<string, { readonly content: Readonly<Record<string, Media>> }>>
 }
 

@@ -25,15 +25,16 @@ export class Judge {
     const isRefused = status === 413 && body !== undefined && headers['content-type'] !== undefined
     if (!media && !isElsewhere && !(isRefused && !operation))
       return [`status ${status} with "${type}" is not documented`]
-    const schema = operation?.requestBody?.content['application/json']?.schema
-    if (schema && body && status === 200 && method !== 'HEAD') {
-      const faults = this.#faults(schema, withoutNulls(body))
+    const read = operation?.requestBody?.content['application/json']?.schema
+    if (read && status === 200 && method !== 'HEAD' && body) {
+      const faults = this.#faults(read, withoutNulls(body))
       if (faults.length > 0) return [`the request was taken, but ${faults[0]}`]
     }
     if (method === 'HEAD') return text === '' ? [] : ['an answer to HEAD has a body']
     if (type === 'text/event-stream') return this.#streamFaults(media!, text, isLeft)
     if (type !== 'application/json') return []
-    return this.#jsonFaults(media?.schema ?? { $ref: errorOf(template) }, text)
+    const schema = media?.schema ?? { $ref: errorOf(template) }
+    return this.#jsonFaults(schema, text)
   }
 
   #jsonFaults(schema: Schema, text: string): string[] {

@@ -111,8 +111,7 @@ export const oddContentTypes = [
 
 export const oddPathParts = [
   'a',
-  '..',
-  '.',
+  '...',
   '%2e%2e%2f',
   '%00',
   '%',
