@@ -13,7 +13,7 @@ const files = process.argv.slice(2)
 if (files.length === 0) refuse('node bench/chart.mjs FILE...: give result files, as --json writes them')
 /** @type {Result[]} */
 const results = await Promise.all(files.map(async (file) => JSON.parse(await readFile(file, 'utf8'))))
-const order = ['prefill', 'decode', 'batch', 'lora', 'depth', 'load', 'stall', 'shared-prefix']
+const order = ['prefill', 'decode', 'batch', 'lora', 'depth', 'load', 'stall', 'shared-prefix', 'front', 'streams']
 results.sort((a, b) => order.indexOf(a.bench) - order.indexOf(b.bench) || a.shape.localeCompare(b.shape))
 
 /** @param {string} bench */
@@ -26,7 +26,8 @@ const line = (row) => `| ${row.join(' | ')} |`
 function section(result) {
   const { header, rows } = tableOf(result)
   const rule = header.map((_, i) => (i === 0 ? '---' : '---:'))
-  const command = `node bench/${result.bench}.mjs --shape ${result.shape} --quantization ${result.quantization}`
+  const model = result.bench === 'front' ? '' : ` --shape ${result.shape} --quantization ${result.quantization}`
+  const command = `node bench/${result.bench}.mjs${model}`
   return [
     `### ${heading(titleOf(result))}`,
     '',
