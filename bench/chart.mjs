@@ -25,6 +25,8 @@ const order = [
   'stall',
   'shared-prefix',
   'structured',
+  'front',
+  'streams',
 ]
 results.sort((a, b) => order.indexOf(a.bench) - order.indexOf(b.bench) || a.shape.localeCompare(b.shape))
 

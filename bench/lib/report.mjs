@@ -40,7 +40,7 @@ export function tableOf({ bench, unit, speed, contestants, cases }) {
   const names = contestants.map(({ name }) => name)
   const [ours, ...peers] = names
   const streams = bench === 'decode' || bench === 'depth'
-  const relates = ['batch', 'depth', 'stall', 'shared-prefix'].includes(bench)
+  const relates = ['batch', 'depth', 'stall', 'shared-prefix', 'streams'].includes(bench)
   // one side with something and without it, each pair of values from the same round
   const isPaired = bench === 'structured'
   const header = [
