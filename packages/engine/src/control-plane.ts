@@ -89,14 +89,6 @@ export class ControlPlane {
     })
   }
 
-  /** The places of adapters belong to the weights that were loaded first. */
-  #requireNoAdapters(what: string): void {
-    if (!this.#adapters) return
-    throw new SlipwayError('request', `an engine with room for adapters cannot ${what}; start it without enableLora`, {
-      code: 'not_with_adapters',
-    })
-  }
-
   state(): EngineState {
     const asleep = wakeTags.filter((tag) => (tag === 'weights' ? this.#weights !== 'awake' : this.#isCacheAsleep))
     return { isPaused: this.#isPaused, isSleeping: asleep.length > 0, asleep }
@@ -141,10 +133,10 @@ export class ControlPlane {
 
   /**
    * Gives the memory of weights and of keys and values back to the system. After level 1 waking reads the same weights
-   * again; at level 2 they are given up, and `updateWeights` has to bring others. Pauses first, if nobody has.
+   * again; at level 2 they are given up, and `updateWeights` has to bring others. Adapters keep their memory. Pauses first,
+   * if nobody has.
    */
   async sleep(level: 1 | 2, mode: PauseMode): Promise<EngineState> {
-    this.#requireNoAdapters('give its weights back')
     if (!this.#isPaused) {
       await this.pause(mode)
       this.#resumesOnWake = true
@@ -187,7 +179,6 @@ export class ControlPlane {
    * fails, all is as before. Unless the engine sleeps, both weights are in memory for a moment.
    */
   async updateWeights(directory = this.#model.directory): Promise<ModelInfo> {
-    this.#requireNoAdapters('change its weights')
     return this.#engine.exclusively(async () => {
       const info = await this.#model.replaceWeights(directory)
       this.#weights = 'awake'

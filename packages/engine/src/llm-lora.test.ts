@@ -1,8 +1,12 @@
 import { readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { miniModelDirectory } from '@slipway/mini'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { LLM } from './llm.ts'
+import { randomCheckpoint } from './testing/checkpoints.ts'
 
 const folder = fileURLToPath(new URL('../../models/fixtures-adapters/mini/', import.meta.url))
 const golden = JSON.parse(readFileSync(`${folder}golden.json`, 'utf8')) as {
@@ -50,22 +54,54 @@ test('an engine that is started again has its adapters, and pauses if it did', a
   await using llm = await LLM.load(miniModelDirectory, { ...options, ...quiet, enableLora: true })
   await llm.loadLora('poet', `${folder}lora-18`)
   await llm.restartEngine()
-  await expect.poll(() => llm.state).toBe('ready')
+  await expect.poll(() => llm.state, { timeout: 10_000 }).toBe('ready')
   expect(llm.loras).toMatchObject([{ name: 'poet' }])
   expect((await llm.generate(ids, params, { lora: 'poet' })).outputs[0]!.tokenIds).toEqual(greedy)
   await llm.pause()
   await llm.restartEngine()
-  await expect.poll(() => llm.state).toBe('ready')
+  await expect.poll(() => llm.state, { timeout: 10_000 }).toBe('ready')
   const held = llm.generate(ids, params, { lora: 'poet' })
   expect(llm.isPaused).toBe(true)
   await llm.resume()
   expect((await held).outputs[0]!.tokenIds).toEqual(greedy)
 })
 
-test('weights under adapters stay', async () => {
-  await using llm = await LLM.load(miniModelDirectory, { ...options, enableLora: true })
-  await expect(llm.sleep()).rejects.toThrow('cannot give its weights back; start it without enableLora')
-  await expect(llm.updateWeights()).rejects.toThrow('cannot change its weights')
-  expect(llm.isPaused).toBe(false)
-  expect((await llm.generate(ids, params)).outputs).toHaveLength(1)
+describe('weights under adapters', () => {
+  const lora = { lora: 'poet' }
+  const loraModules = { poet: `${folder}lora-18` }
+
+  test('sleep and wake: a frozen request goes on with its adapter, later ones have theirs', async () => {
+    await using llm = await LLM.load(miniModelDirectory, { ...options, loraModules })
+    const plain = await llm.generate(ids, params)
+    const running = llm.submit(ids, params, lora)
+    await llm.sleep({ level: 1, mode: 'keep' })
+    expect(llm.loras).toMatchObject([{ name: 'poet' }])
+    await llm.wake()
+    expect((await running.result()).outputs[0]!.tokenIds).toEqual(greedy)
+    const after = await llm.generate([ids, ids], params, lora)
+    for (const { outputs } of after) expect(outputs[0]!.tokenIds).toEqual(greedy)
+    expect((await llm.generate(ids, params)).outputs).toEqual(plain.outputs)
+  })
+
+  test('new weights, awake or after level 2, under adapters as under ones that came later', async () => {
+    const other = await randomCheckpoint(await mkdtemp(join(tmpdir(), 'slipway-lora-')), 7)
+    try {
+      await using fresh = await LLM.load(other, { ...options, loraModules })
+      const expected = await fresh.generate(ids, params, lora)
+      expect((await fresh.generate(ids, params)).outputs).not.toEqual(expected.outputs)
+      await using llm = await LLM.load(miniModelDirectory, { ...options, loraModules })
+      await llm.updateWeights(other)
+      expect((await llm.generate(ids, params, lora)).outputs).toEqual(expected.outputs)
+      await llm.sleep({ level: 2 })
+      await llm.loadLora('late', `${folder}lora-18`)
+      await llm.updateWeights(miniModelDirectory)
+      await llm.wake()
+      for (const name of ['poet', 'late']) {
+        const { outputs } = await llm.generate(ids, params, { lora: name })
+        expect(outputs[0]!.tokenIds, name).toEqual(greedy)
+      }
+    } finally {
+      await rm(other, { recursive: true })
+    }
+  })
 })

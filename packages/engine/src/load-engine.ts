@@ -8,7 +8,7 @@ import {
   type PoolingConfig,
 } from '@slipway/checkpoint'
 import { Matchers } from '@slipway/grammar'
-import { loadModel, type LanguageModel, type Purpose } from '@slipway/models'
+import { loadModel, type LanguageModel, type LoraTables, type Purpose } from '@slipway/models'
 import {
   cpuDevice,
   defaultDevice,
@@ -61,12 +61,16 @@ export interface PlacedModel {
   release(): Promise<void>
 }
 
-/** Loads a checkpoint onto a device, by default a new one as the options name it. The checkpoint is closed. */
+/**
+ * Loads a checkpoint onto a device, by default a new one as the options name it. The checkpoint is closed. `adapters` are
+ * those of a model of the same config on that device.
+ */
 export async function placeModel(
   directory: string,
   options: ResolvedEngineOptions,
   onProgress: (progress: LoadProgress) => void,
   device = openDevice(options),
+  adapters?: LoraTables,
 ): Promise<PlacedModel> {
   const checkpoint = await openCheckpoint(directory)
   try {
@@ -82,7 +86,7 @@ export async function placeModel(
       headQuantization: options.headQuantization,
       purpose,
       classTokenIds: tokenIds,
-      lora: options.enableLora ? options : undefined,
+      lora: adapters ?? (options.enableLora ? options : undefined),
       packedCache: packedCache(options),
       onLoaded: (loaded) => (report = loaded),
       onProgress: (done, total) => onProgress({ stage: 'weights', done, total }),
@@ -184,7 +188,7 @@ export async function loadEngine(
     scheduler,
     pool,
     tier,
-    load: (from) => placeModel(from, options, onProgress, device),
+    load: (from) => placeModel(from, options, onProgress, device, model.adapters),
     openDisk: (from) => openDisk(from, options, settings),
   })
   return { engine, info, device, modelControl, adapters }

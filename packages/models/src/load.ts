@@ -15,8 +15,8 @@ export function supportedModelTypes(): string[] {
 }
 
 export interface LoadModelOptions extends Omit<WeightOptions, 'adapters'> {
-  /** Makes room for LoRA adapters. */
-  readonly lora?: LoraOptions | undefined
+  /** Makes room for LoRA adapters, or takes the room of a model of the same config, with those that are in it. */
+  readonly lora?: LoraOptions | LoraTables | undefined
   /** Where packed weights are kept from one start to the next; absent: nowhere. */
   readonly packedCache?: PackedCache | undefined
   /** Told where the weights came from. */
@@ -43,7 +43,7 @@ export async function loadModel(
       `${checkpoint.directory}: quantised checkpoints cannot be loaded yet; take the float one`,
     )
   const { build } = (await import(`./architectures/${config.modelType}.js`)) as { build: Builder }
-  const adapters = lora && new LoraTables(device, options.dtype, lora)
+  const adapters = lora && (lora instanceof LoraTables ? lora : new LoraTables(device, options.dtype, lora))
   const weights = new Weights(checkpoint.tensors, device, { ...options, adapters })
   const model = build(device, config, weights)
   const report = await weights.load({

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { LoraAdapter, LoraModule } from '@slipway/checkpoint'
 import {
   addLora,
@@ -46,8 +47,13 @@ export class LoraTables {
     this.numPlaces = options.maxLoras
   }
 
-  /** Makes room for a product whose outputs are those of `modules`, one after another. */
+  /**
+   * Makes room for a product whose outputs are those of `modules`, one after another. Weights of the same config that are
+   * loaded later find the room that is there.
+   */
   add(modules: readonly string[], widths: readonly number[], inputs: number): LoraProduct {
+    const known = this.#products.find((product) => isDeepStrictEqual(product.modules, modules))
+    if (known) return known
     if (widths.length > maxLoraParts) throw new SlipwayError('internal', `${widths.length} parts of a product`)
     const shape = { inputs, widths, maxRank: this.#options.maxLoraRank }
     const { down, up } = loraSizes(shape)

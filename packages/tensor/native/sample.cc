@@ -115,10 +115,38 @@ int64_t drawFromRow(const Row& row, double total, double draw) {
   return last;
 }
 
+// Takes tokens nearest first until their share of weights reaches `target`; returns how many. The first `filled` of the
+// list have distances where weights belong, which come back as tokens are taken; `fill` brings those behind them, and tells
+// how many are there then. A list is sorted in growing chunks, as far as needed.
+template <class F>
+int64_t takeNearest(const Row& row, Candidate* list, int64_t filled, double target, F fill) {
+  auto nearer = [](const Candidate& a, const Candidate& b) {
+    return a.weight != b.weight ? a.weight < b.weight : a.id < b.id;
+  };
+  BlockSum share;
+  for (int64_t i = 0, sorted = 0, chunk = 64;; i++) {
+    if (i == filled && (filled = fill(filled)) == i) return i;
+    if (i == sorted) {
+      sorted = std::min(filled, sorted + chunk);
+      chunk *= 4;
+      if (sorted < filled) std::nth_element(list + i, list + sorted, list + filled, nearer);
+      std::sort(list + i, list + sorted, nearer);
+    }
+    double weight = row.weightOf(row.logits[list[i].id]);
+    memcpy(&list[i].weight, &weight, 8);
+    if (share.add(list[i]) >= target) return i + 1;
+  }
+}
+
+// Distances are not negative either, so they can stand for weights.
+void setDistance(Candidate* candidate, int64_t id, double distance) {
+  candidate->id = id;
+  memcpy(&candidate->weight, &distance, 8);
+}
+
 // Cuts a list of candidates to those nearest to the mean exponent, nearest first, until their share reaches typicalP;
-// returns how many are left. A list is sorted in growing chunks, as far as needed.
+// returns how many are left.
 int64_t keepTypical(const Row& row, Candidate* list, int64_t count) {
-  auto exponentOf = [&](int64_t id) { return ((double)row.logits[id] - row.highest) / row.limits.temperature; };
   int64_t possible = 0;
   for (int64_t i = 0; i < count; i++)
     if (weightOf(list[i]) > 0) list[possible++] = list[i];
@@ -126,31 +154,32 @@ int64_t keepTypical(const Row& row, Candidate* list, int64_t count) {
   BlockSum total, exponents;
   for (int64_t i = 0; i < possible; i++) {
     total.add(list[i]);
-    exponents.add(list[i].id, weightOf(list[i]) * exponentOf(list[i].id));
+    exponents.add(list[i].id, weightOf(list[i]) * row.exponentOf(row.logits[list[i].id]));
   }
-  double mean = exponents.total() / total.total(), target = row.limits.typicalP * total.total();
-  // distances are not negative either, and stand where the weights were until these are needed again
-  for (int64_t i = 0; i < possible; i++) {
-    double distance = fabs(exponentOf(list[i].id) - mean);
-    memcpy(&list[i].weight, &distance, 8);
-  }
-  auto nearer = [](const Candidate& a, const Candidate& b) {
-    return a.weight != b.weight ? a.weight < b.weight : a.id < b.id;
-  };
-  BlockSum share;
-  int64_t sorted = 0;
-  for (int64_t i = 0, chunk = 64; i < possible; i++) {
-    if (i == sorted) {
-      sorted = std::min(possible, sorted + chunk);
-      chunk *= 4;
-      if (sorted < possible) std::nth_element(list + i, list + sorted, list + possible, nearer);
-      std::sort(list + i, list + sorted, nearer);
+  double mean = exponents.total() / total.total();
+  for (int64_t i = 0; i < possible; i++)
+    setDistance(&list[i], list[i].id, fabs(row.exponentOf(row.logits[list[i].id]) - mean));
+  return takeNearest(row, list, possible, row.limits.typicalP * total.total(), [](int64_t filled) { return filled; });
+}
+
+// The same for all tokens of minP and more, whose weights add up to `total` > 0. Looks at a band of distances at a time.
+int64_t listTypical(const Row& row, double total, Candidate* list) {
+  double exponents = 0, minP = row.limits.minP, near = 0, far = 0.5;
+  for (int64_t b = 0; b < row.blocks; b++) exponents += row.exponentOfBlock[b];
+  double mean = exponents / total;
+  return takeNearest(row, list, 0, row.limits.typicalP * total, [&](int64_t filled) {
+    // no weight that is not zero has an exponent of -700 or less
+    for (int64_t before = filled; filled == before && near <= 700;) {
+      near = far == 0.5 ? 0 : far / 2;
+      forEachAbove(row, lowestOfExponent(row, mean - far), [&](int64_t id) {
+        double exponent = row.exponentOf(row.logits[id]), distance = fabs(exponent - mean);
+        bool fits = distance >= near && distance < far && exponent > -700.0;
+        if (fits && (minP <= 0 || row.weightOf(row.logits[id]) >= minP)) setDistance(&list[filled++], id, distance);
+      });
+      far *= 2;
     }
-    double weight = row.weightOf(row.logits[list[i].id]);
-    memcpy(&list[i].weight, &weight, 8);
-    if (share.add(list[i]) >= target) return i + 1;
-  }
-  return possible;
+    return filled;
+  });
 }
 
 // Draws among the first `count` of a list.
@@ -184,6 +213,7 @@ int64_t sampleRow(const Row& row, double draw, Candidate* list) {
 
   double floor = limits.minP > 0 ? limits.minP : 0;
   if (!(limits.topK > 0 && limits.topK < (double)kept)) {
+    if (limits.needsExponents(row.count) && total > 0) return drawFromList(list, listTypical(row, total, list), draw);
     if (!(limits.topP < 1) && limits.typicalP < 1) return drawLimited(row, list, listRow(row, floor, list), draw);
     if (!(limits.topP < 1)) return drawFromRow(row, total, draw);
     BestFirst best(row, 0x1p-6, floor, list);

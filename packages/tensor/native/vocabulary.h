@@ -43,6 +43,8 @@ struct Limits {
   bool needsSums(int64_t count) const {
     return !isGreedy() && !(minP <= 0 && topK > 0 && topK < (double)count);
   }
+  // A typical share of all that minP leaves needs the mean exponent, so far as nothing else cuts first.
+  bool needsExponents(int64_t count) const { return needsSums(count) && typicalP < 1 && !(topP < 1); }
 };
 
 // A row of logits and what is known of its blocks.
@@ -52,13 +54,13 @@ struct Row {
   Limits limits;
   float* highestOfBlock;  // of a greedy row NaN does not count
   double* sumOfBlock;     // weights of minP and more; only where the limits need it
+  double* exponentOfBlock;  // these weights by their exponents; only where the limits need it
   int32_t* keptOfBlock;   // how many those are
   double highest;
 
   int64_t sizeOf(int64_t block) const { return std::min(kBlock, count - block * kBlock); }
-  double weightOf(float logit) const {
-    return expNegative(((double)logit - highest) / limits.temperature);
-  }
+  double exponentOf(float logit) const { return ((double)logit - highest) / limits.temperature; }
+  double weightOf(float logit) const { return expNegative(exponentOf(logit)); }
 };
 
 static inline int64_t numBlocks(int64_t count) { return (count + kBlock - 1) / kBlock; }
@@ -71,17 +73,28 @@ static inline int64_t rowsAtOnce(const Tensor& logits) {
 }
 
 static inline size_t vocabularyWorkspace(const Tensor& logits) {
-  return (size_t)(rowsAtOnce(logits) * numBlocks(logits.cols)) * (sizeof(double) + sizeof(float) + sizeof(int32_t));
+  return (size_t)(rowsAtOnce(logits) * numBlocks(logits.cols)) * (2 * sizeof(double) + sizeof(float) + sizeof(int32_t));
 }
 
-// No logit below this has a weight of `low` or more. A margin stands for the rounding of weights.
-static inline float lowestLogit(const Row& row, double low) {
-  if (!(low > 0)) return -INFINITY;
-  double span = row.limits.temperature * log(low), margin = row.limits.temperature + fabs(span) + fabs(row.highest);
+// No logit below this has an exponent of `low` or more. A margin stands for the rounding of exponents and weights.
+static inline float lowestOfExponent(const Row& row, double low) {
+  double span = row.limits.temperature * low, margin = row.limits.temperature + fabs(span) + fabs(row.highest);
   double limit = row.highest + span - 1e-12 * margin;
   // also where it is no number, and nothing is known
   if (!(limit > -3e38)) return -INFINITY;
   return nextafterf((float)limit, -INFINITY);
+}
+
+// No logit below this has a weight of `low` or more.
+static inline float lowestLogit(const Row& row, double low) {
+  return low > 0 ? lowestOfExponent(row, log(low)) : -INFINITY;
+}
+
+// The sum of weights by exponents of a block, in the order of ids.
+static inline double sumExponents(const Row& row, const float* x, const double* weights, int64_t size) {
+  double sum = 0;
+  for (int64_t i = 0; i < size; i++) sum += weights[i] > 0 ? weights[i] * row.exponentOf(x[i]) : 0.0;
+  return sum;
 }
 
 // Sums the weights of blocks [begin, end) of a row, some blocks side by side: each sum is a chain of additions.
@@ -90,6 +103,7 @@ static inline void sumBlocks(const Row& row, int64_t begin, int64_t end) {
   double weights[kSide][kBlock];
   double minP = row.limits.minP, highest = row.highest, temperature = row.limits.temperature;
   float lowest = lowestLogit(row, minP);
+  bool exponents = row.limits.needsExponents(row.count);
   for (int64_t block = begin; block < end;) {
     int64_t blocks[kSide];
     int n = 0;
@@ -98,6 +112,7 @@ static inline void sumBlocks(const Row& row, int64_t begin, int64_t end) {
       bool masked = row.highestOfBlock[block] == -INFINITY && highest > -INFINITY && temperature < INFINITY;
       row.sumOfBlock[block] = 0;
       row.keptOfBlock[block] = masked && minP <= 0 ? (int32_t)row.sizeOf(block) : 0;
+      if (exponents) row.exponentOfBlock[block] = 0;
       if (!masked && !(row.highestOfBlock[block] < lowest)) blocks[n++] = block;
     }
     for (int j = 0; j < n; j++) {
@@ -113,6 +128,7 @@ static inline void sumBlocks(const Row& row, int64_t begin, int64_t end) {
         }
       }
       for (int64_t i = size; i < kBlock; i++) weights[j][i] = 0;
+      if (exponents) row.exponentOfBlock[blocks[j]] = sumExponents(row, x, weights[j], size);
       row.keptOfBlock[blocks[j]] = (int32_t)kept;
     }
     for (int j = n; j < kSide && n > 0; j++) memcpy(weights[j], weights[0], sizeof weights[0]);
@@ -131,14 +147,15 @@ template <class L, class F>
 SLIPWAY_INLINE void forEachRow(const Tensor& logits, Context& context, L limitsOf, F finish) {
   int64_t count = logits.cols, blocks = numBlocks(count), atOnce = rowsAtOnce(logits);
   double* sums = (double*)context.shared();
-  float* highest = (float*)(sums + atOnce * blocks);
+  double* exponents = sums + atOnce * blocks;
+  float* highest = (float*)(exponents + atOnce * blocks);
   int32_t* kept = (int32_t*)(highest + atOnce * blocks);
   for (int64_t first = 0; first < logits.rows; first += atOnce) {
     int64_t rows = std::min(atOnce, logits.rows - first);
     auto rowAt = [&](int64_t i) {
       int64_t at = i * blocks;
       return Row{rowOf<const float>(logits, first + i), count, blocks, limitsOf(first + i), highest + at, sums + at,
-                 kept + at, 0};
+                 exponents + at, kept + at, 0};
     };
     // calls body(row, first block, last block) for this thread's part of the group
     auto forEachBlock = [&](int64_t width, auto body) {

@@ -129,6 +129,9 @@ export const sampleOp: Op = {
         [2, 0, 1, 0.05, 0.9],
         [0.8, 30, 0.95, 0, 0.6],
         [1, 0, 0.9, 0, 0],
+        // exponents down to where weights are zero
+        [0.01, 0, 1, 0, 0.99],
+        [5, 0, 1, 0, 0.9999],
       ]) {
         const rows = 9
         cases.push({
@@ -143,6 +146,22 @@ export const sampleOp: Op = {
           attributes: {},
         })
       }
+    for (const typicalP of [1, 0.7]) {
+      const logits = quantised(random, 4 * 700)
+      // a masked row, one with a value that is no number, and one without any token
+      for (const [i] of logits.entries()) if (i >= 2100 || (i < 700 && i % 3 > 0)) logits[i] = -Infinity
+      logits[1000] = NaN
+      cases.push({
+        label: `banned tokens, typicalP ${typicalP}`,
+        inputs: [
+          { ...random.normal([4, 700]), data: logits },
+          given(Array.from({ length: 4 }, () => [1, 0, 1, 0, typicalP]).flat(), [4, 5], 'f32'),
+          random.integers([4, 2], 2 ** 32, 'u32'),
+          random.integers([4], 5000, 'u32'),
+        ],
+        attributes: {},
+      })
+    }
     return cases
   },
 }
