@@ -7,7 +7,7 @@ import type { RequestOptions } from './batch.ts'
 import type { ResolvedBeamSearch } from './beam-search-params.ts'
 import { checkProcessorNames } from './logits-processor.ts'
 import type { ResolvedEngineOptions } from './options.ts'
-import { checkIds, type Prompt } from './prompt.ts'
+import { encodePrompt, type Prompt } from './prompt.ts'
 import type { ModelInfo } from './protocol.ts'
 import { resolveParams, type SamplingParams } from './sampling-params.ts'
 import { resolveScheduling } from './scheduling-options.ts'
@@ -37,7 +37,7 @@ export function generationRequest({
 }: Submission): EngineRequest {
   const scheduling = resolveScheduling(options)
   const resolved = resolveParams(params, info)
-  const promptTokenIds = typeof prompt === 'string' ? tokenizer.encode(prompt) : checkIds(prompt, info.vocabSize)
+  const { promptTokenIds, endIds } = encodePrompt(prompt, tokenizer, info.vocabSize)
   const maxModelLen = info.maxModelLen - (adapter?.numVirtualTokens ?? 0)
   const room = maxModelLen - promptTokenIds.length
   if (promptTokenIds.length === 0)
@@ -59,6 +59,7 @@ export function generationRequest({
     promptTokenIds,
     params: {
       ...resolved,
+      stopTokenIds: resolved.ignoreEos ? resolved.stopTokenIds : [...resolved.stopTokenIds, ...endIds],
       badWordsTokenIds: [...resolved.badWordsTokenIds, ...badWordIds(resolved.badWords, tokenizer)],
       // a beam search goes on to its own end
       earlyStop: beamSearch ? undefined : (resolved.earlyStop ?? earlyStopConfig),

@@ -3,7 +3,7 @@ export type { ClassOutput, EmbeddingOutput, PromptPair, ScoreOutput } from './po
 export { tasksOf, type PoolingInfo, type PoolingParams, type PoolingTaskName } from './pooling/pooling-params.ts'
 export { requireGenerating } from './pooling/pooling-request.ts'
 export { PoolingTask, type PoolingOutput } from './pooling/pooling-task.ts'
-export type { Prompt } from './prompt.ts'
+export type { InfillPrompt, PlainPrompt, Prompt } from './prompt.ts'
 export type { BatchOptions, IndexedEvent, RequestOptions } from './batch.ts'
 export { GenerationStream, type RequestTiming } from './generation-stream.ts'
 export type {

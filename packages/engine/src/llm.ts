@@ -15,11 +15,11 @@ import type { LLMOptions } from './llm-options.ts'
 import { resolveEngineOptions, type ResolvedEngineOptions } from './options.ts'
 import type { RequestOutput } from './outputs.ts'
 import type { LoadProgress, ModelInfo } from './protocol.ts'
-import { isOne, PoolingApi, type PromptPair } from './pooling/pooling-api.ts'
+import { PoolingApi, type PromptPair } from './pooling/pooling-api.ts'
 import type { PoolingParams, PoolingTaskName } from './pooling/pooling-params.ts'
 import { PoolingTask } from './pooling/pooling-task.ts'
 import { poolingEngineRequest, requireGenerating } from './pooling/pooling-request.ts'
-import type { Prompt } from './prompt.ts'
+import { isOne, type PlainPrompt, type Prompt } from './prompt.ts'
 import { maxWaitingPerUser, requireRoom } from './queue-room.ts'
 import { resolveParams, type SamplingParams } from './sampling-params.ts'
 
@@ -227,7 +227,7 @@ export class LLM extends PoolingApi {
    */
   submitPooling(
     task: PoolingTaskName,
-    prompt: Prompt | PromptPair,
+    prompt: PlainPrompt | PromptPair,
     params: PoolingParams = {},
     options: RequestOptions & { readonly requestId?: string } = {},
   ): PoolingTask {

@@ -42,6 +42,8 @@ describe('generate', () => {
     const bad = await start(['generate', '-i', '-'], '{"prompt":"a"}\n{"promt":"b"}\n').ended
     expect(bad).toMatchObject({ code: 1, out: '' })
     expect(bad.err).toContain('standard input:2')
+    const between = await start(['generate', '-i', '-'], '{"prompt":"a","suffix":"b"}\n').ended
+    expect(between.err).toContain('no tokens for filling in')
   })
 })
 
@@ -149,6 +151,7 @@ describe('mistakes end with one clear line', () => {
       'option pinThreads: the reference',
     ],
     ['nothing to do', ['generate'], 'nothing to complete'],
+    ['a suffix that the model has no tokens for', ['complete', '-p', 'a', '--suffix', 'b'], 'no tokens for filling in'],
   ])('%s', async (_, args, message) => {
     const { code, err } = await start(args).ended
     expect(code).toBe(1)

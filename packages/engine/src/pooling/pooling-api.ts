@@ -2,7 +2,7 @@ import { SlipwayError } from '@slipway/tensor'
 import { Controlled } from '../controlled.ts'
 import { runAll, type BatchOptions, type RequestOptions } from '../batch.ts'
 import type { Usage } from '../outputs.ts'
-import type { Prompt } from '../prompt.ts'
+import { isOne, type PlainPrompt } from '../prompt.ts'
 import type { ModelInfo } from '../protocol.ts'
 import { tasksOf, type PoolingParams, type PoolingTaskName } from './pooling-params.ts'
 import type { PoolingOutput, PoolingTask } from './pooling-task.ts'
@@ -44,16 +44,16 @@ export abstract class PoolingApi extends Controlled {
 
   abstract submitPooling(
     task: PoolingTaskName,
-    prompt: Prompt | PromptPair,
+    prompt: PlainPrompt | PromptPair,
     params?: PoolingParams,
     options?: RequestOptions & { readonly requestId?: string },
   ): PoolingTask
 
   /** The embedding of a text, or of many. */
-  embed(text: Prompt, params?: PoolingParams, options?: BatchOptions): Promise<EmbeddingOutput>
-  embed(texts: readonly Prompt[], params?: PoolingParams, options?: BatchOptions): Promise<EmbeddingOutput[]>
+  embed(text: PlainPrompt, params?: PoolingParams, options?: BatchOptions): Promise<EmbeddingOutput>
+  embed(texts: readonly PlainPrompt[], params?: PoolingParams, options?: BatchOptions): Promise<EmbeddingOutput[]>
   embed(
-    texts: Prompt | readonly Prompt[],
+    texts: PlainPrompt | readonly PlainPrompt[],
     params?: PoolingParams,
     options?: BatchOptions,
   ): Promise<EmbeddingOutput | EmbeddingOutput[]> {
@@ -66,10 +66,10 @@ export abstract class PoolingApi extends Controlled {
   }
 
   /** The class of a text, or of many, with a number for every class. */
-  classify(text: Prompt, params?: PoolingParams, options?: BatchOptions): Promise<ClassOutput>
-  classify(texts: readonly Prompt[], params?: PoolingParams, options?: BatchOptions): Promise<ClassOutput[]>
+  classify(text: PlainPrompt, params?: PoolingParams, options?: BatchOptions): Promise<ClassOutput>
+  classify(texts: readonly PlainPrompt[], params?: PoolingParams, options?: BatchOptions): Promise<ClassOutput[]>
   classify(
-    texts: Prompt | readonly Prompt[],
+    texts: PlainPrompt | readonly PlainPrompt[],
     params?: PoolingParams,
     options?: BatchOptions,
   ): Promise<ClassOutput | ClassOutput[]> {
@@ -83,10 +83,10 @@ export abstract class PoolingApi extends Controlled {
   }
 
   /** A vector for every token of a text, or of many: its state, or in models with classes its scores (rewards). */
-  encode(text: Prompt, params?: PoolingParams, options?: BatchOptions): Promise<PoolingOutput>
-  encode(texts: readonly Prompt[], params?: PoolingParams, options?: BatchOptions): Promise<PoolingOutput[]>
+  encode(text: PlainPrompt, params?: PoolingParams, options?: BatchOptions): Promise<PoolingOutput>
+  encode(texts: readonly PlainPrompt[], params?: PoolingParams, options?: BatchOptions): Promise<PoolingOutput[]>
   encode(
-    texts: Prompt | readonly Prompt[],
+    texts: PlainPrompt | readonly PlainPrompt[],
     params?: PoolingParams,
     options?: BatchOptions,
   ): Promise<PoolingOutput | PoolingOutput[]> {
@@ -97,7 +97,7 @@ export abstract class PoolingApi extends Controlled {
   /** Any task on many texts, as the engine gives it. */
   pool(
     task: PoolingTaskName,
-    texts: readonly Prompt[],
+    texts: readonly PlainPrompt[],
     params: PoolingParams = {},
     options: BatchOptions = {},
   ): Promise<PoolingOutput[]> {
@@ -168,7 +168,7 @@ export abstract class PoolingApi extends Controlled {
 
   #ask<R>(
     task: PoolingTaskName,
-    texts: Prompt | readonly Prompt[],
+    texts: PlainPrompt | readonly PlainPrompt[],
     params: PoolingParams = {},
     options: BatchOptions = {},
     finish: (output: PoolingOutput) => R,
@@ -177,10 +177,6 @@ export abstract class PoolingApi extends Controlled {
       ? this.pool(task, [texts], params, options).then(([output]) => finish(output!))
       : this.pool(task, texts, params, options).then((outputs) => outputs.map(finish))
   }
-}
-
-export function isOne(prompts: Prompt | readonly Prompt[]): prompts is Prompt {
-  return typeof prompts === 'string' || typeof prompts[0] === 'number'
 }
 
 function cosine(a: Float32Array, b: Float32Array): number {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { EncodedPair, Tokenizer } from '@slipway/checkpoint'
 import { SlipwayError } from '@slipway/tensor'
 import type { RequestOptions } from '../batch.ts'
-import { checkIds, type Prompt } from '../prompt.ts'
+import { checkIds, type PlainPrompt } from '../prompt.ts'
 import type { ModelInfo } from '../protocol.ts'
 import { resolveParams } from '../sampling-params.ts'
 import { resolveScheduling } from '../scheduling-options.ts'
@@ -19,7 +19,7 @@ import { truncate } from './truncate.ts'
 
 interface Submission {
   readonly task: PoolingTaskName
-  readonly prompt: Prompt | PromptPair
+  readonly prompt: PlainPrompt | PromptPair
   readonly params: PoolingParams
   readonly info: ModelInfo
   readonly tokenizer: Tokenizer
@@ -65,7 +65,7 @@ export function poolingEngineRequest({ task, prompt, params, info, tokenizer, op
 }
 
 function encode(
-  prompt: Prompt | PromptPair,
+  prompt: PlainPrompt | PromptPair,
   vocabSize: number,
   tokenizer: Tokenizer,
   addSpecialTokens: boolean,

@@ -1,3 +1,4 @@
+import type { Prompt } from '@slipway/engine'
 import type { Context } from 'hono'
 import { answerTo, requireModel, type ServerContext } from '../context.ts'
 import { readJson } from '../http/json-body.ts'
@@ -9,6 +10,7 @@ import { beamParams, samplingParams, schedulingOptions } from './fields.ts'
 import { apiFinishReason, Generations, type Submission } from './generations.ts'
 import { parseRequest } from './parse.ts'
 import { requireFits } from './prompt-limit.ts'
+import type { GivenPrompt } from './prompts.ts'
 import { sseResponse } from './sse.ts'
 import { structuredParams } from './structured-outputs.ts'
 
@@ -72,12 +74,14 @@ export async function submitCompletions(
   { promptName, ...caller }: Caller,
 ): Promise<Generations> {
   const adapter = requireModel(context, request.model)
+  const { suffix = '' } = request
   for (const prompt of request.prompt) requireFits(context, [prompt], promptName)
+  requireFits(context, [suffix], 'suffix')
   const structured = await structuredParams(context.llm, request)
   const beams = beamParams(request)
   return Generations.submit(context, {
     ...caller,
-    prompts: request.prompt,
+    prompts: request.prompt.map((prompt) => withSuffix(prompt, suffix)),
     params: {
       ...samplingParams(request),
       ...structured,
@@ -92,6 +96,11 @@ export async function submitCompletions(
     scheduling: schedulingOptions(request),
     ...adapter,
   })
+}
+
+/** The schema lets a suffix stand only with texts; an empty one is none. */
+function withSuffix(prompt: GivenPrompt, suffix: string): Prompt {
+  return typeof prompt === 'string' && suffix !== '' ? { prefix: prompt, suffix } : prompt
 }
 
 async function* completionChunks(

@@ -38,8 +38,3 @@ export const unsupportedInChat = {
   verbosity: unlessInert('ask for a short or long answer in a message; remove it', 'medium'),
   web_search_options: unlessInert('there is no web search; remove it'),
 }
-
-/** Parameters of OpenAI's completions that this release refuses. */
-export const unsupportedInCompletions = {
-  suffix: unlessInert('filling in between two texts is not supported; remove it', ''),
-}

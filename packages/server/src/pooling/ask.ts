@@ -1,4 +1,4 @@
-import type { BatchOptions, PoolingParams, Prompt, Usage } from '@slipway/engine'
+import type { BatchOptions, PoolingParams, PlainPrompt, Usage } from '@slipway/engine'
 import { SlipwayError } from '@slipway/tensor'
 import type { Context } from 'hono'
 import { randomBytes } from 'node:crypto'
@@ -30,7 +30,7 @@ type InputBody = Pick<
 >
 
 /** The prompts of a body, those of a conversation through the chat template. */
-export function promptsOf(context: ServerContext, body: InputBody, params: PoolingParams): Prompt[] {
+export function promptsOf(context: ServerContext, body: InputBody, params: PoolingParams): PlainPrompt[] {
   const { input, messages, add_generation_prompt = false, chat_template_kwargs } = body
   if (input) return input.map((prompt) => fitting(context, prompt, 'input', params))
   requireFits(context, messages!, 'messages')
@@ -45,7 +45,7 @@ export function promptsOf(context: ServerContext, body: InputBody, params: Pooli
  * Tokenising runs in the thread that serves HTTP, so text that is too long whatever its tokens is refused before, or cut
  * roughly where it is to be cut anyway: spaces may count for nothing, so four times the length is left.
  */
-export function fitting<P extends Prompt>(
+export function fitting<P extends PlainPrompt>(
   context: ServerContext,
   prompt: P,
   param: string,

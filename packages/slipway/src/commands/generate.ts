@@ -2,7 +2,7 @@ import { createReadStream, createWriteStream } from 'node:fs'
 import { createInterface } from 'node:readline'
 import type { Writable } from 'node:stream'
 import type { ChatMessage } from '@slipway/checkpoint'
-import type { LLM, Prompt } from '@slipway/engine'
+import type { LLM, PlainPrompt, Prompt } from '@slipway/engine'
 import { SlipwayError } from '@slipway/tensor'
 import { Command } from 'commander'
 import { addEngineFlags, addSamplingFlags, engineOptions, samplingParams } from '../flags.ts'
@@ -21,7 +21,10 @@ export function generateCommand(): Command {
     .description('complete many prompts offline; one JSON line per prompt')
     .argument('[model]')
     .option('-p, --prompt <text...>', 'prompts on the command line')
-    .option('-i, --input <file>', 'JSON lines with "prompt" (text or ids) or "messages"; - reads standard input')
+    .option(
+      '-i, --input <file>',
+      'JSON lines with "prompt" (text or ids; with "suffix") or "messages"; - reads standard input',
+    )
     .option('-o, --output <file>', 'where the results go; default: standard output')
     .option('--lora <name>', 'the adapter of --lora-modules that answers')
   return addSamplingFlags(addEngineFlags(command)).action(async (model: string | undefined, flags: Flags) => {
@@ -47,10 +50,12 @@ export function generateCommand(): Command {
   })
 }
 
-type Item = { readonly prompt: Prompt } | { readonly messages: readonly ChatMessage[] }
+type Item = { readonly prompt: PlainPrompt; readonly suffix?: string } | { readonly messages: readonly ChatMessage[] }
 
 function promptOf(llm: LLM, item: Item): Prompt {
-  return 'messages' in item ? llm.renderChat(item.messages) : item.prompt
+  if ('messages' in item) return llm.renderChat(item.messages)
+  // what is no text is refused there
+  return item.suffix === undefined ? item.prompt : { prefix: item.prompt as string, suffix: item.suffix }
 }
 
 async function readItems(input: string | undefined): Promise<Item[]> {
@@ -68,7 +73,11 @@ function parseItem(line: string, where: string): Item {
   try {
     const item = JSON.parse(line) as Partial<Record<string, unknown>>
     if (Array.isArray(item['messages'])) return { messages: item['messages'] as ChatMessage[] }
-    if (typeof item['prompt'] === 'string' || Array.isArray(item['prompt'])) return { prompt: item['prompt'] as Prompt }
+    if (typeof item['prompt'] === 'string' || Array.isArray(item['prompt']))
+      return {
+        prompt: item['prompt'] as PlainPrompt,
+        ...(item['suffix'] !== undefined && { suffix: item['suffix'] as string }),
+      }
   } catch (error) {
     throw new SlipwayError('request', `${where}: ${(error as Error).message}`)
   }
