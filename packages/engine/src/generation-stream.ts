@@ -2,6 +2,7 @@ import type { Tokenizer } from '@slipway/checkpoint'
 import { SlipwayError } from '@slipway/tensor'
 import type { EngineClient } from './client.ts'
 import type { StepOutput } from './engine.ts'
+import { onAbort } from './on-abort.ts'
 import { nameLogprobs, OutputProcessor } from './output-processor.ts'
 import type { ChosenLogprob, FinishReason, GenerationEvent, PromptLogprobs, RequestOutput, Usage } from './outputs.ts'
 import type { RawLogprobs } from './runner.ts'
@@ -68,13 +69,11 @@ export class GenerationStream implements AsyncIterable<GenerationEvent> {
       (_, i) => new OutputProcessor(tokenizer, params, i),
     )
     this.#finishReasons = this.#processors.map(() => undefined)
-    const abort = (): void => this.abort()
     if (signal?.aborted) {
       this.abort()
       return
     }
-    signal?.addEventListener('abort', abort, { once: true })
-    this.#onEnd = () => signal?.removeEventListener('abort', abort)
+    this.#onEnd = onAbort(signal, () => this.abort())
     const onError = (error: SlipwayError): void => {
       this.#error = error
       this.#end()

@@ -2,6 +2,7 @@ import { SlipwayError } from '@slipway/tensor'
 import type { EngineClient } from '../client.ts'
 import type { StepOutput } from '../engine.ts'
 import type { Usage } from '../outputs.ts'
+import { onAbort } from '../on-abort.ts'
 import type { EngineRequest } from '../sequence.ts'
 import type { PooledValues } from './row-pool.ts'
 
@@ -37,9 +38,7 @@ export class PoolingTask {
       this.abort()
       return
     }
-    const abort = (): void => this.abort()
-    signal?.addEventListener('abort', abort, { once: true })
-    this.#onEnd = () => signal?.removeEventListener('abort', abort)
+    this.#onEnd = onAbort(signal, () => this.abort())
     client.submit(request, {
       onStep: (output) => this.#onStep(output),
       onError: (error) => this.#end((settle) => settle.reject(error)),
