@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads'
-import { SlipwayError } from '@slipway/tensor'
+import { SlipwayError, workerFlags } from '@slipway/tensor'
 import { grammarFault } from './ast.ts'
 import type { GrammarCommand, GrammarReport, GrammarSetup } from './protocol.ts'
 import { threadTimeOf } from './thread-time.ts'
@@ -60,6 +60,7 @@ export class GrammarThread {
     const worker = new Worker(new URL('./worker.js', import.meta.url), {
       workerData: this.#setup,
       name: 'slipway-grammar',
+      ...workerFlags(),
       // JavaScript's part of the work; Wasm memory is bounded where it grows
       resourceLimits: { maxOldGenerationSizeMb: 512 },
     })
