@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads'
-import { SlipwayError } from '@slipway/tensor'
+import { SlipwayError, workerFlags } from '@slipway/tensor'
 import type { ControlMethod, ControlPlane } from './control-plane.ts'
 import type { StepOutput } from './engine.ts'
 import type { Command, ControlReport, LoadProgress, ModelInfo, Report, WorkerSetup } from './protocol.ts'
@@ -30,7 +30,8 @@ export class EngineClient {
   #millisecondsPerRequest = 0
 
   constructor(setup: WorkerSetup, onProgress: (progress: LoadProgress) => void) {
-    this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: setup, name: 'slipway-engine' })
+    const named = { workerData: setup, name: 'slipway-engine' }
+    this.#worker = new Worker(new URL('./worker.js', import.meta.url), { ...named, ...workerFlags() })
     this.ready = new Promise((resolve, reject) => {
       const fail = (error: SlipwayError): void => {
         reject(error)

@@ -1,5 +1,5 @@
 import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from 'node:worker_threads'
-import { SlipwayError } from '@slipway/tensor'
+import { SlipwayError, workerFlags } from '@slipway/tensor'
 import { grammarFault } from './ast.ts'
 import type { GrammarCommand, GrammarReport, GrammarSetup, GrammarWorkerData } from './protocol.ts'
 import { threadTimeOf } from './thread-time.ts'
@@ -74,6 +74,7 @@ export class GrammarThread {
       workerData: data,
       transferList: [port2],
       name: 'slipway-grammar',
+      ...workerFlags(),
       // JavaScript's part of the work; Wasm memory is bounded where it grows
       resourceLimits: { maxOldGenerationSizeMb: 512 },
     })

@@ -1,15 +1,46 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { LLM } from '@slipway/engine'
-import { serve, type RunningServer } from './index.ts'
-import { attacks, fetchAttempts } from './testing/attacks.ts'
+import { LLM } from '@slipway/engine'
+import { serve, type RunningServer, type ServerOptions } from './index.ts'
+import { attacks, fetchAttempts, type Attack } from './testing/attacks.ts'
 import { eventsOf, expectIdle, modelName, startModel } from './testing/harness.ts'
+import { fixtureDirectory } from './testing/pooling-fixtures.ts'
+import { attacksOn, embedding, generating } from './testing/route-attacks.ts'
 import type { ChatCompletionChunk } from './openai/answers.ts'
 
-// Each attack is tried while somebody else's stream is under way, which must come out as it does alone.
+// Each attack is tried while somebody else is being answered, who must get what he gets alone.
+
+const errors: unknown[] = []
+const options: ServerOptions = {
+  port: 0,
+  servedModelNames: [modelName],
+  maxBodyBytes: 100_000,
+  onInternalError: (error) => void errors.push(error),
+}
+
+/** A server and somebody else who uses it. */
+interface Ground {
+  readonly llm: LLM
+  readonly server: RunningServer
+  /** What somebody else is told; the same every time. */
+  readonly other: () => Promise<string>
+}
+
+async function ground(llm: LLM, path: string, body: object, read: (text: string) => string): Promise<Ground> {
+  await llm.ready
+  const server = await serve(llm, options)
+  const headers = { 'content-type': 'application/json' }
+  const init = { method: 'POST', headers, body: JSON.stringify({ model: modelName, ...body }) }
+  return { llm, server, other: async () => read(await (await fetch(server.url + path, init)).text()) }
+}
+
+const streamed = (text: string): string => {
+  const events = eventsOf(text)
+  expect(events.at(-1)).toBe('[DONE]')
+  return (events.slice(0, -1) as ChatCompletionChunk[]).map(({ choices }) => choices[0]?.delta.content ?? '').join('')
+}
 
 const victim = {
-  model: modelName,
   messages: [{ role: 'user', content: 'Tell me something nice.' }],
   temperature: 1,
   seed: 3,
@@ -18,44 +49,45 @@ const victim = {
   stream: true,
 }
 
-let llm: LLM
-let server: RunningServer
-let alone = ''
-const errors: unknown[] = []
-
+let generates: Ground
+let embeds: Ground
 beforeAll(async () => {
-  llm = startModel()
-  await llm.ready
-  const onInternalError = (error: unknown): void => void errors.push(error)
-  server = await serve(llm, { port: 0, servedModelNames: [modelName], maxBodyBytes: 100_000, onInternalError })
-  alone = await stream()
+  generates = await ground(startModel(), '/v1/chat/completions', victim, streamed)
+  const embedder = LLM.start(fixtureDirectory('bert-embed'), { packedCache: false })
+  embeds = await ground(embedder, '/v1/embeddings', { input: ['Something nice.', 'And more.'] }, (text) =>
+    JSON.stringify((JSON.parse(text) as { data: unknown }).data),
+  )
 })
 afterAll(async () => {
-  await server.close()
-  await llm.close()
+  for (const { server, llm } of [generates, embeds]) {
+    await server.close()
+    await llm.close()
+  }
 })
 
-async function stream(): Promise<string> {
-  const headers = { 'content-type': 'application/json' }
-  const init = { method: 'POST', headers, body: JSON.stringify(victim) }
-  const events = eventsOf(await (await fetch(`${server.url}/v1/chat/completions`, init)).text())
-  expect(events.at(-1)).toBe('[DONE]')
-  return (events.slice(0, -1) as ChatCompletionChunk[]).map(({ choices }) => choices[0]?.delta.content ?? '').join('')
-}
+const rows: [string, () => Ground, readonly Attack[]][] = [
+  ['a model that generates', () => generates, [...attacks, ...attacksOn(generating)]],
+  ['a model that embeds', () => embeds, attacksOn(embedding)],
+]
 
-const kinds = [...new Set(attacks.map(({ kind }) => kind))]
+describe.each(rows)('%s', (_, groundOf, all) => {
+  const kinds = [...new Set(all.map(({ kind }) => kind))]
+  let alone = ''
+  beforeAll(async () => void (alone = await groundOf().other()))
 
-describe.each(kinds)('%s', (kind) => {
-  test.each(attacks.filter((attack) => attack.kind === kind))('$name', async ({ run, statuses }) => {
-    const other = stream()
-    const started = performance.now()
-    const status = await run(server)
-    expect(performance.now() - started).toBeLessThan(5000)
-    expect(statuses).toContain(status)
-    expect(await other).toBe(alone)
-    expect(({} as { polluted?: number }).polluted).toBeUndefined()
-    expect(errors).toEqual([])
-    await expectIdle(llm)
+  describe.each(kinds)('%s', (kind) => {
+    test.each(all.filter((attack) => attack.kind === kind))('$name', async ({ run, statuses }) => {
+      const { llm, server, other } = groundOf()
+      const another = other()
+      const started = performance.now()
+      const told = await run(server)
+      expect(performance.now() - started).toBeLessThan(5000)
+      expect(told.filter((status) => !statuses.includes(status))).toEqual([])
+      expect(await another).toBe(alone)
+      expect(({} as { polluted?: number }).polluted).toBeUndefined()
+      expect(errors).toEqual([])
+      await expectIdle(llm)
+    })
   })
 })
 
@@ -64,7 +96,7 @@ test('nothing that a request names is fetched', async () => {
   for (const body of bodies) {
     const headers = { 'content-type': 'application/json' }
     const init = { method: 'POST', headers, body: JSON.stringify(body) }
-    const response = await fetch(`${server.url}/v1/chat/completions`, init)
+    const response = await fetch(`${generates.server.url}/v1/chat/completions`, init)
     expect(response.status).toBe(400)
   }
   close()
@@ -72,13 +104,15 @@ test('nothing that a request names is fetched', async () => {
 })
 
 test('all at once hold up nobody', async () => {
+  const { llm, server, other } = generates
+  const alone = await other()
   const delay = monitorEventLoopDelay({ resolution: 10 })
   delay.enable()
-  const others = [stream(), stream()]
+  const others = [other(), other()]
   const statuses = await Promise.all(attacks.map(({ run }) => run(server)))
   expect(await Promise.all(others)).toEqual([alone, alone])
   delay.disable()
-  expect(statuses.filter((status) => status >= 500)).toEqual([])
+  expect(statuses.flat().filter((status) => status >= 500)).toEqual([])
   expect(errors).toEqual([])
   // clients and server share this thread: half of it is theirs
   expect(delay.max / 1e6).toBeLessThan(3000)

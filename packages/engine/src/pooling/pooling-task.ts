@@ -1,8 +1,8 @@
 import { SlipwayError } from '@slipway/tensor'
-import { onAbort } from '../abort-listener.ts'
 import type { EngineClient } from '../client.ts'
 import type { StepOutput } from '../engine.ts'
 import type { Usage } from '../outputs.ts'
+import { onAbort } from '../on-abort.ts'
 import type { EngineRequest } from '../sequence.ts'
 import type { PooledValues } from './row-pool.ts'
 

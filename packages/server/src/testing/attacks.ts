@@ -9,22 +9,40 @@ const completion = { model: modelName, prompt: 'Once', max_tokens: 8 }
 const chatPath = '/v1/chat/completions'
 const textPath = '/v1/completions'
 
-/** One attack: a class of facts about servers of models, and a way to try it. Resolves to the status that came. */
+/** One attack: a class of facts about servers of models, and a way to try it. Resolves to the statuses that came. */
 export interface Attack {
   readonly kind: string
   readonly name: string
   readonly statuses: readonly number[]
-  readonly run: (server: RunningServer) => Promise<number>
+  readonly run: (server: RunningServer) => Promise<readonly number[]>
 }
 
-function posted(path: string, body: unknown): Attack['run'] {
+/** Posts bodies, a few at a time. A refusal must have the form of one. */
+export function posted(path: string, ...bodies: readonly unknown[]): Attack['run'] {
   return async ({ url }) => {
-    const headers = { 'content-type': 'application/json' }
-    const text = typeof body === 'string' ? body : JSON.stringify(body)
-    const response = await fetch(url + path, { method: 'POST', headers, body: text })
-    await response.text()
-    return response.status
+    const statuses: number[] = []
+    const left = bodies.values()
+    const client = async (): Promise<void> => {
+      for (const body of left) statuses.push(await send(url + path, body))
+    }
+    await Promise.all(Array.from({ length: 8 }, client))
+    return statuses
   }
+}
+
+async function send(url: string, body: unknown): Promise<number> {
+  const headers = { 'content-type': 'application/json' }
+  const text = typeof body === 'string' ? body : JSON.stringify(body)
+  const response = await fetch(url, { method: 'POST', headers, body: text })
+  const answer = await response.text()
+  if (response.status >= 500 || (!response.ok && !isError(answer)))
+    throw new Error(`${response.status} to ${text.slice(0, 1000)}: ${answer}`)
+  return response.status
+}
+
+function isError(text: string): boolean {
+  const { error } = JSON.parse(text) as { error?: { message?: unknown; type?: unknown } }
+  return typeof error?.message === 'string' && typeof error.type === 'string'
 }
 
 /** What no ordinary client would send: bytes as they are. */
@@ -39,14 +57,14 @@ export function raw(text: string): Attack['run'] {
       socket.end()
     })
     await once(socket, 'close')
-    return Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1] ?? 0)
+    return [Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1] ?? 0)]
   }
 }
 
 const get = (target: string, head = ''): Attack['run'] =>
   raw(`GET ${target} HTTP/1.1\r\nHost: localhost\r\n${head}Connection: close\r\n\r\n`)
 
-const attack =
+export const attack =
   (kind: string, statuses: readonly number[]) =>
   (name: string, run: Attack['run']): Attack => ({
     kind,
@@ -67,7 +85,7 @@ const pollution = attack('prototype pollution', [200, 400])
 // short heads beyond 2,000 are left away
 const heads = attack('floods and fragments of heads', [200, 400, 431])
 
-const reach = "{{ ''.constructor.constructor('return process')().exit(1) }}"
+export const reach = "{{ ''.constructor.constructor('return process')().exit(1) }}"
 const bias = (count: number): Record<string, number> =>
   Object.fromEntries(Array.from({ length: count }, (_, i) => [String(i), 1]))
 const nested = (depth: number): unknown => (depth === 0 ? 1 : { properties: { a: nested(depth - 1) }, type: 'object' })

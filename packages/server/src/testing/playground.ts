@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { LLM } from '@slipway/engine'
 import type { Browser, BrowserContext, Locator, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest'
+import type { ServerOptions } from '../options.ts'
 import { serve, type RunningServer } from '../serve.ts'
 import { launchChromium, saveCoverage } from './browser.ts'
 import { expectIdle, modelName, startModel } from './harness.ts'
@@ -28,12 +29,17 @@ export class Ground {
   origins: string[] = []
   /** Exceptions, dialogs and complaints of the browser, of which there must be none. */
   faults: string[] = []
+  readonly #options: ServerOptions
+
+  constructor(options: ServerOptions) {
+    this.#options = options
+  }
 
   async start(): Promise<void> {
     this.folder = await mkdtemp(join(tmpdir(), 'slipway-playground-'))
     this.llm = startModel({ maxModelLen: 2048, kvCacheMemory: 12_000_000 })
     await this.llm.ready
-    this.server = await serve(this.llm, { port: 0, servedModelNames: [modelName, 'other-name'] })
+    this.server = await serve(this.llm, { port: 0, servedModelNames: [modelName, 'other-name'], ...this.#options })
     this.browser = await launchChromium()
   }
 
@@ -59,7 +65,7 @@ export class Ground {
     })
     await page.coverage.startJSCoverage({ resetOnNavigation: false })
     await page.goto(this.server.url)
-    await page.locator('#state[data-kind=live]').waitFor()
+    await page.locator(`#state[data-kind=${this.#options.apiKeys ? 'locked' : 'live'}]`).waitFor()
   }
 
   /** Ends a test: nothing went wrong, and whatever was done, nothing but the server was asked. */
@@ -106,8 +112,8 @@ export class Ground {
 }
 
 /** A playground for the tests of a `describe`. */
-export function usePlayground(): Ground {
-  const ground = new Ground()
+export function usePlayground(options: ServerOptions = {}): Ground {
+  const ground = new Ground(options)
   beforeAll(() => ground.start())
   beforeEach(() => ground.open())
   afterEach(({ task }) => ground.check(task.id))
