@@ -11,8 +11,16 @@ export interface RequestOptions extends SchedulingOptions {
   readonly lora?: string | undefined
 }
 
+/** What is known of a request, at its end and on the way there. */
+export type RequestRecord = Pick<
+  GenerationStream,
+  'requestId' | 'promptTokenIds' | 'usage' | 'finishReasons' | 'timing'
+>
+
 /** For all requests of a list; when they are aborted, promises reject with the signal's reason. */
 export interface BatchOptions extends RequestOptions {
+  /** Called with every request of the list that the engine gets. */
+  readonly onRequest?: (request: RequestRecord) => void
   /** A bar on standard error; by default for long lists in a terminal. */
   readonly progress?: boolean
 }
@@ -21,7 +29,7 @@ export interface BatchOptions extends RequestOptions {
 export type IndexedEvent = GenerationEvent & { readonly prompt: number }
 
 /** A request that the engine has. */
-interface UnderWay<R> {
+interface UnderWay<R> extends RequestRecord {
   result(): Promise<R>
   abort(): void
 }
@@ -31,7 +39,7 @@ export async function runAll<P, R extends { readonly usage: Usage }>(
   prompts: readonly P[],
   submit: (prompt: P) => UnderWay<R>,
   width: number,
-  { signal, progress }: BatchOptions,
+  { signal, progress, onRequest }: BatchOptions,
 ): Promise<R[]> {
   const results: R[] = []
   const bar = await showProgress(prompts.length, progress)
@@ -42,6 +50,7 @@ export async function runAll<P, R extends { readonly usage: Usage }>(
       signal?.throwIfAborted()
       const i = next++
       const stream = submit(prompts[i]!)
+      onRequest?.(stream)
       open.add(stream)
       results[i] = await stream.result()
       open.delete(stream)
@@ -95,4 +104,10 @@ export async function* streamAll<P>(
   } finally {
     for (const { stream } of turns.keys()) stream.abort()
   }
+}
+
+/** Tells of a stream, which is no list that is run. */
+export function told(stream: GenerationStream, { onRequest }: BatchOptions): GenerationStream {
+  onRequest?.(stream)
+  return stream
 }

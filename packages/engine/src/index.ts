@@ -4,7 +4,7 @@ export { tasksOf, type PoolingInfo, type PoolingParams, type PoolingTaskName } f
 export { requireGenerating } from './pooling/pooling-request.ts'
 export { PoolingTask, type PoolingOutput } from './pooling/pooling-task.ts'
 export type { InfillPrompt, PlainPrompt, Prompt } from './prompt.ts'
-export type { BatchOptions, IndexedEvent, RequestOptions } from './batch.ts'
+export type { BatchOptions, IndexedEvent, RequestOptions, RequestRecord } from './batch.ts'
 export { GenerationStream, type RequestTiming } from './generation-stream.ts'
 export type {
   ChosenLogprob,

@@ -8,7 +8,7 @@ import type { EngineClient } from './client.ts'
 import { EngineSupervisor } from './engine-supervisor.ts'
 import { generationRequest } from './generation-request.ts'
 import { GenerationStream } from './generation-stream.ts'
-import { runAll, streamAll, type BatchOptions, type IndexedEvent, type RequestOptions } from './batch.ts'
+import { runAll, streamAll, told, type BatchOptions, type IndexedEvent, type RequestOptions } from './batch.ts'
 import { loadFront, type Front } from './load-front.ts'
 import { locateModel, type ModelSource } from './locate-model.ts'
 import type { LLMOptions } from './llm-options.ts'
@@ -264,12 +264,13 @@ export class LLM extends PoolingApi {
     options: BatchOptions & { readonly stream?: boolean } = {},
   ): GenerationStream | AsyncIterable<IndexedEvent> | Promise<RequestOutput | RequestOutput[]> {
     const submit = (prompt: Prompt): GenerationStream => this.submit(prompt, params, options)
+    const submitTold = (prompt: Prompt): GenerationStream => told(submit(prompt), options)
     const { bestOf, n = 1 } = params
     if (options.stream && bestOf != null && bestOf !== n)
       throw new SlipwayError('request', `bestOf ${bestOf} cannot be streamed; leave out stream, or bestOf`, {
         param: 'bestOf',
       })
-    if (options.stream) return isOne(prompts) ? submit(prompts) : streamAll(prompts, submit, this.width)
+    if (options.stream) return isOne(prompts) ? submitTold(prompts) : streamAll(prompts, submitTold, this.width)
     return isOne(prompts)
       ? runAll([prompts], submit, 1, options).then(([output]) => output!)
       : runAll(prompts, submit, this.width, options)
@@ -312,7 +313,7 @@ export class LLM extends PoolingApi {
     const submit = (plan: ChatPlan): GenerationStream =>
       this.submit(plan.prompt, { ...params, ...plan.params }, options)
     const plan = (conversation: readonly ChatMessage[]): ChatPlan => this.planChat(conversation, options, params)
-    if (!isMany(messages) && options.stream) return submit(plan(messages))
+    if (!isMany(messages) && options.stream) return told(submit(plan(messages)), options)
     const plans = (isMany(messages) ? messages : [messages]).map(plan)
     const outputs = runAll(plans, submit, isMany(messages) ? this.width : 1, options).then((all) =>
       all.map((output, i) => toChatOutput(output, plans[i]!)),

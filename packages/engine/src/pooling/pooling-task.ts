@@ -1,8 +1,10 @@
 import { SlipwayError } from '@slipway/tensor'
 import type { EngineClient } from '../client.ts'
 import type { StepOutput } from '../engine.ts'
-import type { Usage } from '../outputs.ts'
+import type { RequestRecord } from '../batch.ts'
+import type { RequestTiming } from '../generation-stream.ts'
 import { onAbort } from '../on-abort.ts'
+import type { FinishReason, Usage } from '../outputs.ts'
 import type { EngineRequest } from '../sequence.ts'
 import type { PooledValues } from './row-pool.ts'
 
@@ -19,13 +21,25 @@ interface Settle {
 }
 
 /** One text on its way through the engine. */
-export class PoolingTask {
+export class PoolingTask implements RequestRecord {
   readonly requestId: string
   readonly promptTokenIds: readonly number[]
+  /** Without tokens: nothing is generated. */
+  readonly timing: RequestTiming = {
+    submittedAt: performance.now(),
+    firstTokenAt: undefined,
+    lastTokenAt: undefined,
+    endedAt: undefined,
+    queuedMs: undefined,
+    prefillMs: undefined,
+    gaps: [],
+  }
   readonly #client: EngineClient
   readonly #result: Promise<PoolingOutput>
   #settle: Settle | undefined
   #onEnd: () => void = () => {}
+  #cachedTokens = 0
+  #finishReason: FinishReason | undefined
 
   constructor(client: EngineClient, request: EngineRequest, signal?: AbortSignal) {
     this.requestId = request.requestId
@@ -41,22 +55,34 @@ export class PoolingTask {
     this.#onEnd = onAbort(signal, () => this.abort())
     client.submit(request, {
       onStep: (output) => this.#onStep(output),
-      onError: (error) => this.#end((settle) => settle.reject(error)),
+      onError: (error) => this.#end('error', (settle) => settle.reject(error)),
     })
   }
 
   #onStep({ pooled, finish, numCachedTokens = 0 }: StepOutput): void {
-    const { requestId, promptTokenIds } = this
-    const usage = { promptTokens: promptTokenIds.length, completionTokens: 0, cachedTokens: numCachedTokens }
-    this.#end(({ resolve, reject }) => {
+    const reason = finish?.reason ?? 'error'
+    this.#cachedTokens = numCachedTokens
+    const { requestId, promptTokenIds, usage } = this
+    this.#end(reason, ({ resolve, reject }) => {
       if (pooled) resolve({ requestId, promptTokenIds, ...pooled, usage })
-      else reject(failureOf(finish?.reason ?? 'error'))
+      else reject(failureOf(reason))
     })
   }
 
+  get usage(): Usage {
+    return { promptTokens: this.promptTokenIds.length, completionTokens: 0, cachedTokens: this.#cachedTokens }
+  }
+
+  /** How it has ended, once it has. */
+  get finishReasons(): FinishReason[] {
+    return this.#finishReason === undefined ? [] : [this.#finishReason]
+  }
+
   /** Settles the result, the first time. */
-  #end(settle: (how: Settle) => void): void {
+  #end(reason: FinishReason, settle: (how: Settle) => void): void {
     if (!this.#settle) return
+    this.timing.endedAt = performance.now()
+    this.#finishReason = reason
     settle(this.#settle)
     this.#settle = undefined
     this.#client.forget(this.requestId)
@@ -67,7 +93,7 @@ export class PoolingTask {
   abort(): void {
     if (!this.#settle) return
     this.#client.abort(this.requestId)
-    this.#end(({ reject }) => reject(failureOf('abort')))
+    this.#end('abort', ({ reject }) => reject(failureOf('abort')))
   }
 
   /** Rejects with `request` when the request was aborted or took longer than its timeout. */

@@ -134,7 +134,7 @@ export class Inference {
     const body = parseRequest<EmbeddingBody>(task === 'embed' ? embeddingsSchema : classifySchema, given)
     const params = poolingParams(body)
     const outputs = await askingFor(
-      { requestId, gone },
+      { requestId, gone, scope: this.#scope },
       context,
       body,
       promptName,

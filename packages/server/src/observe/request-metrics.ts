@@ -1,4 +1,4 @@
-import type { GenerationStream } from '@slipway/engine'
+import type { RequestRecord } from '@slipway/engine'
 import type { Families } from './families.ts'
 import type { RequestScope } from './request-scope.ts'
 import { timesOf } from './times.ts'
@@ -78,7 +78,7 @@ export function requestMetrics(families: Families): (scope: RequestScope) => voi
     latencies,
   )
 
-  const observe = (stream: GenerationStream): void => {
+  const observe = (stream: RequestRecord): void => {
     const { usage, finishReasons, timing } = stream
     numRequests(1)
     promptTotal(usage.promptTokens)

@@ -1,4 +1,4 @@
-import type { GenerationStream } from '@slipway/engine'
+import type { RequestRecord } from '@slipway/engine'
 import type { KeyAccount } from '../http/key-account.ts'
 
 /** One request over HTTP or gRPC, from its head until nothing more is made for it: a stream goes on after its handler has returned. */
@@ -12,8 +12,8 @@ export class RequestScope {
   route = 'other'
   /** Whose key was shown. */
   account: KeyAccount | undefined
-  /** Generations made for this request that have ended. */
-  readonly streams: GenerationStream[] = []
+  /** What the engine was given for this request, and has ended. */
+  readonly streams: RequestRecord[] = []
   #status = 0
   #numHolders = 1
   readonly #listeners: (() => void)[] = []
@@ -48,8 +48,8 @@ export class RequestScope {
     this.#release()
   }
 
-  /** A generation of this request has ended. */
-  add(stream: GenerationStream): void {
+  /** What the engine was given for it has ended. */
+  add(stream: RequestRecord): void {
     this.streams.push(stream)
     const { promptTokens, completionTokens } = stream.usage
     this.account?.charge(promptTokens + completionTokens)

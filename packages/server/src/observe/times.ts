@@ -1,4 +1,4 @@
-import type { GenerationStream } from '@slipway/engine'
+import type { RequestRecord } from '@slipway/engine'
 
 /** Where the time of a generation went, in seconds. What it did not come to is left out. */
 export interface PhaseTimes {
@@ -18,7 +18,7 @@ export interface PhaseTimes {
   readonly perToken?: number
 }
 
-export function timesOf({ timing, usage, finishReasons }: GenerationStream): PhaseTimes {
+export function timesOf({ timing, usage, finishReasons }: RequestRecord): PhaseTimes {
   const { submittedAt, firstTokenAt, lastTokenAt, endedAt, queuedMs, prefillMs } = timing
   const total = ((endedAt ?? performance.now()) - submittedAt) / 1000
   if (firstTokenAt === undefined || lastTokenAt === undefined) return { total }

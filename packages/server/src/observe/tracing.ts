@@ -1,5 +1,5 @@
 import { context, propagation, SpanKind, SpanStatusCode, trace, type Span } from '@opentelemetry/api'
-import type { GenerationStream } from '@slipway/engine'
+import type { RequestRecord } from '@slipway/engine'
 import type { RequestScope } from './request-scope.ts'
 import { timesOf } from './times.ts'
 
@@ -33,7 +33,7 @@ export function traceRequest(scope: RequestScope, headers: Headers, modelName: (
 }
 
 /** A span for a generation, with its phases below; `origin` turns performance.now() into Unix milliseconds. */
-function traceGeneration(stream: GenerationStream, parent: Span, origin: number): void {
+function traceGeneration(stream: RequestRecord, parent: Span, origin: number): void {
   const tracer = trace.getTracer('slipway')
   const { timing, usage, finishReasons } = stream
   const start = origin + timing.submittedAt

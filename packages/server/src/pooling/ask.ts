@@ -1,4 +1,4 @@
-import type { BatchOptions, PoolingParams, PlainPrompt, Usage } from '@slipway/engine'
+import type { BatchOptions, PlainPrompt, PoolingParams, RequestRecord, Usage } from '@slipway/engine'
 import { SlipwayError } from '@slipway/tensor'
 import type { Context } from 'hono'
 import { randomBytes } from 'node:crypto'
@@ -6,6 +6,7 @@ import type { z } from 'zod'
 import type { ServerContext } from '../context.ts'
 import { refusal, unavailable } from '../http/errors.ts'
 import type { ServerEnv } from '../http/request-id.ts'
+import type { RequestScope } from '../observe/request-scope.ts'
 import { schedulingOptions } from '../openai/fields.ts'
 import { toTemplateMessage } from '../openai/messages.ts'
 import { requireFits } from '../openai/prompt-limit.ts'
@@ -55,30 +56,41 @@ export function asking<R>(
   promptName: string,
   ask: (options: BatchOptions) => Promise<R>,
 ): Promise<R> {
-  return askingFor({ requestId: c.get('requestId'), gone: c.req.raw.signal }, context, body, promptName, ask)
+  const caller = { requestId: c.get('requestId'), gone: c.req.raw.signal, scope: c.get('scope') }
+  return askingFor(caller, context, body, promptName, ask)
+}
+
+interface PoolingCaller {
+  readonly requestId: string
+  readonly gone: AbortSignal
+  readonly scope: RequestScope
 }
 
 /** The same, whatever way the request came; `gone` tells that nobody waits for the answer any more. */
 export async function askingFor<R>(
-  { requestId, gone }: { readonly requestId: string; readonly gone: AbortSignal },
-  { open }: ServerContext,
+  { requestId, gone, scope }: PoolingCaller,
+  context: ServerContext,
   body: Parameters<typeof schedulingOptions>[0],
   promptName: string,
   ask: (options: BatchOptions) => Promise<R>,
 ): Promise<R> {
   const closing = new AbortController()
   const entry = { ids: [requestId], abort: () => closing.abort() }
-  open.add(entry)
+  const records: RequestRecord[] = []
+  context.open.add(entry)
   try {
     const signal = AbortSignal.any([gone, closing.signal])
-    return await ask({ ...schedulingOptions(body), signal, progress: false })
+    const onRequest = (record: RequestRecord): void => void records.push(record)
+    return await ask({ ...schedulingOptions(body), signal, progress: false, onRequest })
   } catch (error) {
-    if (closing.signal.aborted) throw unavailable('the server is shutting down', 'shutting_down')
+    if (closing.signal.aborted && context.isDraining) throw unavailable('the server is shutting down', 'shutting_down')
+    if (closing.signal.aborted) throw unavailable('an administrator of the server ended this request', 'aborted')
     // nobody reads the answer any more
     if (gone.aborted) throw refusal('the client has gone', { code: 'aborted' })
     throw withApiNames(error, promptName)
   } finally {
-    open.delete(entry)
+    context.open.delete(entry)
+    for (const record of records) scope.add(record)
   }
 }
 

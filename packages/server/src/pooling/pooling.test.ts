@@ -2,6 +2,7 @@ import { LLM, type LLMOptions } from '@slipway/engine'
 import { miniModelDirectory } from '@slipway/mini'
 import type { Hono } from 'hono'
 import OpenAI from 'openai'
+import { pino } from 'pino'
 import { afterAll, describe, expect, test } from 'vitest'
 import { createApp } from '../app.ts'
 import type { ApiErrorBody } from '../http/error-schema.ts'
@@ -9,6 +10,7 @@ import type { ServerEnv } from '../http/request-id.ts'
 import { serve } from '../serve.ts'
 import { expectIdle, post } from '../testing/harness.ts'
 import { fixtureDirectory, goldenOf } from '../testing/pooling-fixtures.ts'
+import { metricOf } from '../testing/soak.ts'
 
 const started: LLM[] = []
 afterAll(() => Promise.all(started.map((llm) => llm.close())))
@@ -205,6 +207,58 @@ describe('a model that embeds', async () => {
     const error = await refused(app, path, body)
     expect(error).toMatchObject(expected)
     expect(error.message).not.toMatch(/[a-z][A-Z]/)
+  })
+
+  test('requests are counted, charged to their key and logged like those that generate', async () => {
+    const lines: string[] = []
+    const logger = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) })
+    const keyed = createApp(llm, {
+      servedModelNames: ['m'],
+      apiKeys: [{ key: 'one-long-key', tokensPerMinute: 1000 }],
+      logger,
+    })
+    const headers = { authorization: 'Bearer one-long-key', 'content-type': 'application/json' }
+    const body = JSON.stringify({ model: 'm', input: [first, second] })
+    const response = await keyed.request('/v1/embeddings', { method: 'POST', headers, body })
+    const { usage } = (await response.json()) as Answer
+    const metrics = await (await keyed.request('/metrics', { headers })).text()
+    const of = (name: string) => metricOf(metrics, name)
+    expect(of('vllm:prompt_tokens_total')).toBe(usage.prompt_tokens)
+    expect(of('fastdeploy:requests_number')).toBe(2)
+    expect(of('fastdeploy:request_success_total')).toBe(2)
+    expect(of('vllm:e2e_request_latency_seconds_count')).toBe(2)
+    expect(of('vllm:time_to_first_token_seconds_count')).toBe(0)
+    expect(JSON.parse(lines[0]!)).toMatchObject({ promptTokens: usage.prompt_tokens, finishReasons: ['stop', 'stop'] })
+    const next = await keyed.request('/v1/embeddings', { method: 'POST', headers, body })
+    const left = Number(next.headers.get('x-ratelimit-remaining-tokens'))
+    expect(left).toBeLessThanOrEqual(1000 - usage.prompt_tokens)
+  })
+
+  test('one that an administrator ends says so', async () => {
+    const adminKey = 'an-admin-key'
+    const own = createApp(llm, { servedModelNames: ['m'], adminKey })
+    await llm.pause({ mode: 'keep' })
+    const headers = { 'content-type': 'application/json', 'x-request-id': 'mine' }
+    const body = JSON.stringify({ model: 'm', input: first })
+    const answer = own.request('/v1/embeddings', { method: 'POST', headers, body })
+    const abort = async () => {
+      const response = await own.request('/abort_requests', {
+        method: 'POST',
+        headers: { authorization: `Bearer ${adminKey}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ request_ids: ['mine'] }),
+      })
+      return ((await response.json()) as { aborted: string[] }).aborted
+    }
+    await expect.poll(abort).toEqual(['mine'])
+    const ended = await answer
+    expect(ended.status).toBe(503)
+    const { error } = (await ended.json()) as ApiErrorBody
+    expect(error).toMatchObject({ code: 'aborted' })
+    expect(error.message).toContain('administrator')
+    await llm.resume()
+    const metrics = await (await own.request('/metrics')).text()
+    expect(metrics).toMatch(/vllm:request_success_total\{.*finished_reason="abort".*\} 1/)
+    await expectIdle(llm)
   })
 
   test('a client that goes, and a timeout, end a request', async () => {
