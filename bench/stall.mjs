@@ -24,7 +24,10 @@ async function startChats(llm, count, maxTokens, vocab) {
   const open = Array.from({ length: count }, async (_, i) => {
     const params = { temperature: 0, maxTokens, ignoreEos: true }
     let last = 0
-    for await (const event of llm.submit(promptOf(i, chatPrompt, vocab), params, { signal: end.signal })) {
+    for await (const event of llm.submit(promptOf(i, chatPrompt, vocab), params, {
+      signal: end.signal,
+      priority: -1,
+    })) {
       if (event.type !== 'delta') continue
       const now = performance.now()
       if (started.has(i)) gaps.push({ at: now, gap: now - last })

@@ -1,7 +1,7 @@
 // Times the attention kernel as it ships, on one thread: decode over caches too large for the processor's, and prefill.
 //
 //   g++ -std=c++20 -O3 -march=native -ffp-contract=off -fno-exceptions -Wno-psabi -DSLIPWAY_TARGET=lab -I.. attention.cc
-//       ../attention.cc ../rope.cc ../rows.cc ../pool.cc ../program.cc ../memory.cc ../command.cc -o attention -pthread && ./attention [part of a case's name]
+//       ../attention.cc ../rope.cc ../rows.cc ../pool.cc ../context.cc ../round.cc ../program.cc ../memory.cc ../command.cc -o attention -pthread && ./attention [part of a case's name]
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,9 +63,9 @@ double best(const Shape& shape, DType dtype, int size, int64_t rows, int64_t key
       }
     }
   double least = 1e9;
-  // runs of a few calls: long enough for the clock, short enough to fall between what else the machine does
-  int together = copies < 4 ? copies : 4, next = 0;
-  for (double end = seconds() + 1.0; seconds() < end;) {
+  // runs of some milliseconds: long enough for the clock, short enough to fall between what else the machine does
+  int together = rows * keys > 1 << 17 ? 1 : (int)((1 << 17) / (rows * keys)), next = 0;
+  for (double end = seconds() + 0.4; seconds() < end;) {
     double start = seconds();
     for (int n = 0; n < together; n++, next = (next + 1) % copies) {
       for (int i = 0; i < 4; i++) t[1 + i] = caches[next][i];
@@ -115,7 +115,7 @@ double reading() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  Pool* pool = Pool::create(1);
+  Pool* pool = Pool::create(1, nullptr);
   const Shape shapes[] = {{14, 2, 64}, {12, 2, 128}, {2, 2, 64}};
   for (const Shape& s : shapes) {
     struct {
@@ -128,7 +128,11 @@ int main(int argc, char** argv) {
     } cases[] = {{"decode bf16", DType::kBf16, 2, 1, 4096, false, 32},  {"decode i8", DType::kI8, 1, 1, 4096, false, 48},
                  {"decode bf16 in cache", DType::kBf16, 2, 1, 512, false, 1},
                  {"prefill 512 bf16", DType::kBf16, 2, 512, 512, true, 1},
-                 {"prefill 256 of 4096 bf16", DType::kBf16, 2, 256, 4096, true, 1}};
+                 {"prefill 256 of 4096 bf16", DType::kBf16, 2, 256, 4096, true, 1},
+                {"chunk 2 in cache bf16", DType::kBf16, 2, 2, 512, true, 1},
+                {"chunk 2 of 8192 bf16", DType::kBf16, 2, 2, 8192, true, 16},
+                {"chunk 4 of 8192 bf16", DType::kBf16, 2, 4, 8192, true, 16},
+                {"chunk 12 of 8192 bf16", DType::kBf16, 2, 12, 8192, true, 16}};
     for (auto& c : cases) {
       if (argc > 1 && !strstr(c.name, argv[1])) continue;
       if (argc > 2 && atoi(argv[2]) != s.heads) continue;
