@@ -1,7 +1,7 @@
 // @ts-check
 import { LLM } from '@slipway/engine'
 import { measureMachine } from '@slipway/tensor'
-import { busyTime, describeMachine } from './machine.mjs'
+import { busyTime, describeMachine, ownTime } from './machine.mjs'
 import { readOptions, refuse } from './options.mjs'
 import { prepare } from './prepare.mjs'
 import { printSummary, writeJson } from './report.mjs'
@@ -39,12 +39,12 @@ export async function measureLatency(bench, { flags, engine, sides = ['slipway']
   })
   try {
     const speed = measureMachine(threads) ?? refuse('the native kernels are not built: npm run build tells why')
-    const [busy, used, start] = [busyTime(), process.cpuUsage(), performance.now()]
+    const [busy, used, start] = [busyTime(), ownTime(), performance.now()]
     const cases = await measure(llm, own, shapes[shape].vocab)
-    const ours = process.cpuUsage(used)
+    const ours = ownTime() - used
     const machine = describeMachine()
     const elapsed = performance.now() - start
-    const others = (busyTime() - busy - (ours.user + ours.system) / 1000) / (elapsed * machine.cores)
+    const others = (busyTime() - busy - ours) / (elapsed * machine.cores)
     /** @type {import('./harness.mjs').Result} */
     const result = {
       bench,

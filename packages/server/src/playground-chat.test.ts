@@ -11,7 +11,7 @@ describe.skipIf(skipReason !== undefined)(`chat in Chromium (${skipReason ?? chr
 
   test('an answer streams, and the engine is seen at work', async () => {
     const { page } = ground
-    await ground.set({ ...endless, maxTokens: '120' })
+    await ground.set({ ...endless, maxTokens: '1500' })
     await ground.send('Tell me a story.')
     const lengths: number[] = []
     while ((await ground.lastAnswer().getAttribute('aria-busy')) === 'true') {
