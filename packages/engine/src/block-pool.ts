@@ -34,6 +34,8 @@ export class BlockPool {
   /** By block: how many sequences own it. */
   readonly #owners: Int32Array
   readonly #cache: PrefixCache | undefined
+  /** Blocks below this have been handed out before; those above never. */
+  reach = 0
 
   /** Without a cache every block is free again when its sequence ends. */
   constructor(total: number, blockSize: number, cache?: PrefixCache) {
@@ -106,6 +108,7 @@ export class BlockPool {
       const block = this.#free.pop() ?? this.#cache?.evict()
       if (block === undefined) throw new SlipwayError('internal', `no block left of ${this.total}`)
       this.#owners[block] = 1
+      this.reach = Math.max(this.reach, block + 1)
       blocks.push(block)
     }
   }

@@ -27,6 +27,7 @@ export class Engine {
   readonly #eosIds: readonly number[]
   readonly #tier: KvTier | undefined
   readonly #clock: () => number
+  readonly #prepareMemory: ((reach: number) => void) | undefined
   readonly #openMatchers: (() => Matchers) | undefined
   readonly #adapters: Adapters | undefined
   #matchers: Matchers | undefined
@@ -60,6 +61,8 @@ export class Engine {
     processors?: LogitsProcessors
     /** Copies keys and values of a block; needed for beam search. */
     copyBlock?: (from: number, to: number) => Promise<void>
+    /** Called after each step with the number of blocks up to which memory has been used. */
+    prepareMemory?: (reach: number) => void
     /** Called when the first request comes that constrains its text. */
     matchers?: () => Matchers
     /** Where requests with a LoRA adapter wait for it; absent: none can be had. */
@@ -70,6 +73,7 @@ export class Engine {
     this.#scheduler = parts.scheduler
     this.#runner = parts.runner
     this.#pool = parts.pool
+    this.#prepareMemory = parts.prepareMemory
     this.#eosIds = parts.eosIds
     this.#processors = parts.processors
     this.#openMatchers = parts.matchers
@@ -173,8 +177,7 @@ export class Engine {
 
   /** Ends the requests whose time is over. */
   expire(): StepOutput[] {
-    const now = this.#clock()
-    const late = [...this.#deadlines].filter(([, deadline]) => deadline <= now)
+    const late = [...this.#deadlines].filter(([, deadline]) => deadline <= this.#clock())
     return late.flatMap(([requestId]) => this.abort(requestId, undefined, 'timeout'))
   }
 
@@ -200,6 +203,7 @@ export class Engine {
     this.#scheduler.advance(withoutUnsampled(chunks, sampled), this.#clock() - started)
     this.#numSteps++
     for (const { numTokens } of chunks) this.#numComputedTokens += numTokens
+    this.#prepareMemory?.(this.#pool.reach)
     await this.#tier?.store()
     // a sequence may have been aborted while the device was computing
     const left = sampled.filter(({ sequence }) => !sequence.finish)

@@ -158,6 +158,7 @@ export async function loadEngine(
     matchers: () => new Matchers(grammars),
     processors,
     copyBlock: (from, to) => runner.memory.copy(from, to),
+    prepareMemory: (reach) => runner.memory.prepare(reach),
   })
   const info: ModelInfo = {
     model: name,

@@ -34,6 +34,7 @@ export class StepCost {
   readonly #gram = scales.map(() => scales.map(() => 0))
   readonly #moments = scales.map(() => 0)
   #numObserved = 0
+  #isWarm = false
   /** Rows of prompts in the largest step so far. */
   #mostPrefill = 0
 
@@ -54,6 +55,12 @@ export class StepCost {
 
   /** Learns from a step. */
   observe(work: StepWork, milliseconds: number): void {
+    if (!this.#isWarm) {
+      // the first step of all meets new memory and code that is not compiled: it would make prompts look dear for long
+      this.#isWarm = true
+      this.#mostPrefill = work.prefillTokens
+      return
+    }
     const expected = this.estimate(work)
     const time = Math.max(1e-3, this.#numObserved++ < 8 ? milliseconds : Math.min(milliseconds, outlier * expected))
     this.#mostPrefill = Math.max(this.#mostPrefill, work.prefillTokens)

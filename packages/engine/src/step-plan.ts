@@ -10,6 +10,10 @@ export interface Chunk {
 /** How much longer than its decodes alone a step may take when nothing is said: twice, less a margin for error. */
 const decodeStretch = 1.8
 
+/** And how much longer at most, for the sake of prompts: twice, or so many milliseconds, which nobody notices. */
+const mostStretch = 2
+const unnoticedMs = 25
+
 /** A probe takes so many times what fits, and so many tokens more: enough to tell, and hardly felt by those who wait. */
 const probeStretch = 1.25
 const probeTokens = 4
@@ -108,8 +112,9 @@ export class StepPlan {
     const { prefillTokens, decodes, context } = this.#work
     if (most === 0 || decodes === 0) return most
     const alone = this.#cost.estimate({ prefillTokens: 0, decodes, context: this.#decodeContext })
-    // rows of prompts get at least as much time as their coming along costs by itself
-    const limit = this.#budgetMs ?? Math.max(decodeStretch * alone, alone + 2 * this.#cost.promptOverhead)
+    // rows of prompts should get at least as much time as their coming along costs by itself
+    const wanted = Math.min(alone + 2 * this.#cost.promptOverhead, Math.max(mostStretch * alone, unnoticedMs))
+    const limit = this.#budgetMs ?? Math.max(decodeStretch * alone, wanted)
     const fits = (count: number): boolean =>
       prefillTokens + count <= this.#cost.maxPrefill &&
       this.#cost.estimate({
