@@ -40,7 +40,6 @@ export class Engine {
   readonly #held = new Map<string, EngineRequest>()
   #isHolding = false
   #isFrozen = false
-  /** Called when the last sequence has ended. */
   #onDrained: (() => void)[] = []
   /** Ends when everything that must not overlap, up to now, has ended. */
   #turn: Promise<unknown> = Promise.resolve()
