@@ -69,7 +69,9 @@ export function requestTo(
   }
 }
 
-/** Odd ways to write a path stay as they are where a socket can carry them. */
+/** Odd ways to write a path stay as they are where a socket can carry them; half a character becomes U+FFFD. */
 function encoded(part: string): string {
-  return /^[\x21-\x7e]*$/.test(part) && !part.includes('?') && !part.includes('#') ? part : encodeURIComponent(part)
+  return /^[\x21-\x7e]*$/.test(part) && !part.includes('?') && !part.includes('#')
+    ? part
+    : encodeURIComponent(Buffer.from(part).toString())
 }
