@@ -12,7 +12,7 @@ function typeOnlyFiles() {
   )
   const isEmpty = (file) =>
     readFileSync(join(root, file), 'utf8')
-      .replace(/\/\/#.*/, '')
+      .replaceAll(/^\/\/.*$/gm, '')
       .trim() === 'export {};'
   return files.filter(isEmpty).map((file) => file.replace('/dist/', '/src/').replace(/\.js$/, '.ts'))
 }

@@ -62,7 +62,8 @@ export class GrammarThread {
     this.#port?.removeAllListeners()
     this.#port?.close()
     this.#worker = this.#port = undefined
-    worker?.removeAllListeners()
+    // what it still fails with, out of memory as it may be, is nobody's any more, and must not end the process
+    worker?.removeAllListeners().on('error', () => {})
     await worker?.terminate()
   }
 
