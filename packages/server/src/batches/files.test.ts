@@ -300,13 +300,17 @@ describe('a folder', () => {
     await expect(send(60_000)).rejects.toThrow('413')
     const done = await untilEnded(client, (await startBatch(client, lines(20))).id)
     const cut = await startBatch(client, lines(100))
-    await expect.poll(async () => (await client.batches.retrieve(cut.id)).request_counts!.completed).toBeGreaterThan(0)
+    await expect
+      .poll(async () => (await client.batches.retrieve(cut.id)).request_counts!.completed, { timeout: 30_000 })
+      .toBeGreaterThan(0)
     await client.batches.cancel(cut.id)
     await untilEnded(client, cut.id)
     await client.files.delete(id)
     await client.files.delete(done.error_file_id!)
     const rest = await startBatch(client, lines(100))
-    await expect.poll(async () => (await client.batches.retrieve(rest.id)).request_counts!.completed).toBeGreaterThan(0)
+    await expect
+      .poll(async () => (await client.batches.retrieve(rest.id)).request_counts!.completed, { timeout: 30_000 })
+      .toBeGreaterThan(0)
     const { store } = context.batches!
     await context.batches!.close()
     expect(new BatchStore(folder, 1e6).usedBytes).toBe(store.usedBytes)

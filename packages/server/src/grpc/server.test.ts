@@ -151,7 +151,7 @@ test('metrics and the log have calls as they have requests', async () => {
 })
 
 test('an end lets calls under way come to theirs, and cuts off what takes longer', async () => {
-  await withServer({}, async (client, server) => {
+  await withServer({ drainSeconds: 60 }, async (client, server) => {
     const whole = client.ask('ModelInfer', long)
     const idle = responsesOf(client.stream())
     await untilBusy(llm)
