@@ -21,14 +21,9 @@ export interface RequestTiming {
   readonly gaps: number[]
 }
 
-/**
- * The answer to one request as it comes. Read it once: by `for await`, or by `result()`. Leaving the loop early, or
- * `abort()`, ends the request and gives its memory back within a step; every completion then ends with `abort`.
- */
-export class GenerationStream implements AsyncIterable<GenerationEvent> {
-  readonly requestId: string
-  readonly promptTokenIds: readonly number[]
-  readonly timing: RequestTiming = {
+/** Of a request that is submitted now. */
+export function newTiming(): RequestTiming {
+  return {
     submittedAt: performance.now(),
     firstTokenAt: undefined,
     lastTokenAt: undefined,
@@ -37,6 +32,16 @@ export class GenerationStream implements AsyncIterable<GenerationEvent> {
     prefillMs: undefined,
     gaps: [],
   }
+}
+
+/**
+ * The answer to one request as it comes. Read it once: by `for await`, or by `result()`. Leaving the loop early, or
+ * `abort()`, ends the request and gives its memory back within a step; every completion then ends with `abort`.
+ */
+export class GenerationStream implements AsyncIterable<GenerationEvent> {
+  readonly requestId: string
+  readonly promptTokenIds: readonly number[]
+  readonly timing = newTiming()
   readonly #client: EngineClient
   readonly #tokenizer: Tokenizer
   readonly #params: EngineRequest['params']

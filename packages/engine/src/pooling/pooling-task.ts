@@ -2,7 +2,7 @@ import { SlipwayError } from '@slipway/tensor'
 import type { EngineClient } from '../client.ts'
 import type { StepOutput } from '../engine.ts'
 import type { RequestRecord } from '../batch.ts'
-import type { RequestTiming } from '../generation-stream.ts'
+import { newTiming } from '../generation-stream.ts'
 import { onAbort } from '../on-abort.ts'
 import type { FinishReason, Usage } from '../outputs.ts'
 import type { EngineRequest } from '../sequence.ts'
@@ -25,15 +25,7 @@ export class PoolingTask implements RequestRecord {
   readonly requestId: string
   readonly promptTokenIds: readonly number[]
   /** Without tokens: nothing is generated. */
-  readonly timing: RequestTiming = {
-    submittedAt: performance.now(),
-    firstTokenAt: undefined,
-    lastTokenAt: undefined,
-    endedAt: undefined,
-    queuedMs: undefined,
-    prefillMs: undefined,
-    gaps: [],
-  }
+  readonly timing = newTiming()
   readonly #client: EngineClient
   readonly #result: Promise<PoolingOutput>
   #settle: Settle | undefined
