@@ -29,3 +29,16 @@ test('memory is prepared a page at a time, ahead of the blocks in use and nowher
   for (let i = 0; i < 9; i++) memory.prepare(7)
   expect(await written()).toHaveLength(4)
 })
+
+test('a page is not prepared before the one in use comes to its end', async () => {
+  // a block of keys takes a 64th of a page
+  const shape = { numBlocks: 128, blockSize: 16, numKvHeads: 8, headDim: 64 }
+  const memory = new KvMemory([kvCache(referenceDevice(), shape, 'f32')])
+  const block = new Uint8Array(memory.bytesPerBlock).fill(1)
+  memory.write(64, block)
+  for (const reach of [10, 60, 61]) {
+    memory.prepare(reach)
+    // two tensors: two steps of two blocks each
+    expect(Buffer.from(await memory.read(64)).equals(block)).toBe(reach < 61)
+  }
+})

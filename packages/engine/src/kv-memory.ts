@@ -43,15 +43,17 @@ export class KvMemory {
   /**
    * Has the system give one more page of memory, ahead of the blocks in use, which are those below `reach`. The layers all
    * come to the end of their pages in the same step, and fifty pages that are made at once can take many steps' time; to be
-   * called once a step, between steps.
+   * called once a step, between steps. Begins so late that texts which stay within their pages never pay for the next.
    */
   prepare(reach: number): void {
+    // a page a step, in steps that seldom fill more than two blocks
+    const warning = 2 * this.#tensors.length
     for (const [i, tensor] of this.#tensors.entries()) {
       const slice = tensor.device.sliceBytes(tensor)
       const stride = Math.max(1, Math.floor(pageBytes / slice))
       const block = Math.max(this.#ahead[i]!, Math.ceil(reach / stride) * stride)
       this.#ahead[i] = block
-      if (block >= Math.min(tensor.shape[0]!, reach + stride)) continue
+      if (block >= Math.min(tensor.shape[0]!, reach + Math.min(stride, warning))) continue
       tensor.device.writeSlice(tensor, block, new Uint8Array(slice))
       this.#ahead[i] = block + stride
       return
