@@ -147,8 +147,12 @@ async function build() {
   }
   mkdirSync(out, { recursive: true })
   const all = objects(compiler)
-  const headers = readdirSync(root).filter((name) => name.endsWith('.h'))
-  const newestHeader = Math.max(...headers.map((name) => modified(join(root, name))))
+  const headers = [root, ...(emulated ? [join(root, 'emulated')] : [])].flatMap((folder) =>
+    readdirSync(folder)
+      .filter((name) => name.endsWith('.h'))
+      .map((name) => join(folder, name)),
+  )
+  const newestHeader = Math.max(...headers.map(modified))
   const force = process.argv.includes('--force')
   const stale = all.filter(({ source, object }) => force || modified(object) < Math.max(modified(source), newestHeader))
   const linkArgs = [
@@ -174,8 +178,13 @@ async function build() {
     console.error('The native kernels did not build; the errors above are from the C++ compiler.')
     return 1
   }
-  // a missing symbol shows itself only now
-  if (!(await execute(process.execPath, ['-e', 'require(process.argv[1])', addon]))) return 1
+  // a missing symbol shows itself only now; loaded here, since a Node under an emulator starts no other Node
+  try {
+    createRequire(import.meta.url)(addon)
+  } catch (error) {
+    console.error(`The native kernels do not load: ${error.message}`)
+    return 1
+  }
   writeFileSync(linked, linkKey)
   const seconds = ((performance.now() - start) / 1000).toFixed(1)
   console.log(`native: ${stale.length} files compiled for ${Object.keys(targets).join(', ')} in ${seconds} s`)

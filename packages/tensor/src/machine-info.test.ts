@@ -48,6 +48,7 @@ describe.skipIf(!loadNative().native)('with the native kernels', () => {
 })
 
 it('a processor without any compiled instruction set is told apart', () => {
+  vi.stubEnv('SLIPWAY_ISA', undefined)
   const native = { targets: () => [['avx512', false] as [Isa, boolean]] } as unknown as Native
   expect(() => chooseTarget(native, undefined)).toThrow(/none of the compiled/)
 })

@@ -79,3 +79,27 @@ static inline __m512 _mm512_fmadd_ps(__m512 a, __m512 b, __m512 c) {
   memcpy(&c, z, sizeof z);
   return c;
 }
+
+// SIMDe's adds the lower product first and keeps subnormals. The instruction adds the upper one first, each with one
+// rounding, takes subnormals for zeros, and gives zeros for them.
+#undef _mm512_dpbf16_ps
+static inline float flushed(float x) { return isless(fabsf(x), 0x1p-126f) ? copysignf(0.0f, x) : x; }
+static inline float widened(uint16_t half) {
+  uint32_t bits = (uint32_t)half << 16;
+  float x;
+  memcpy(&x, &bits, sizeof x);
+  return flushed(x);
+}
+static inline __m512 _mm512_dpbf16_ps(__m512 sums, __m512bh a, __m512bh b) {
+  float sum[16];
+  uint16_t x[32], y[32];
+  memcpy(sum, &sums, sizeof sum);
+  memcpy(x, &a, sizeof x);
+  memcpy(y, &b, sizeof y);
+  for (int i = 0; i < 16; i++) {
+    sum[i] = flushed(fmaf(widened(x[2 * i + 1]), widened(y[2 * i + 1]), flushed(sum[i])));
+    sum[i] = flushed(fmaf(widened(x[2 * i]), widened(y[2 * i]), sum[i]));
+  }
+  memcpy(&sums, sum, sizeof sum);
+  return sums;
+}
