@@ -1,6 +1,5 @@
 // @ts-check
-import { LLM } from 'slipway'
-import { roundingOf } from './rounding.mjs'
+import { loadSlipway } from './load-slipway.mjs'
 
 /** @typedef {import('./child.mjs').Runner} Runner */
 
@@ -10,17 +9,9 @@ import { roundingOf } from './rounding.mjs'
  * @param {import('./child.mjs').Settings} settings
  * @returns {Promise<Runner>}
  */
-export async function open({ model, threads, quantization, context, sequences, batchTokens }) {
-  const llm = await LLM.load(model, {
-    device: 'cpu',
-    threads,
-    maxModelLen: context,
-    maxNumSeqs: sequences,
-    maxNumBatchedTokens: batchTokens,
-    // rounds repeat their prompts, and no side is to answer from memory
-    prefixCaching: false,
-    ...roundingOf(quantization),
-  })
+export async function open(settings) {
+  // rounds repeat their prompts, and no side is to answer from memory
+  const llm = await loadSlipway(settings, { prefixCaching: false })
   const { device, dtype, kvCacheDtype, numParameters } = llm.info
   return {
     info: { device, dtype, kvCacheDtype, numParameters },

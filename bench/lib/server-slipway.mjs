@@ -1,6 +1,6 @@
 // @ts-check
-import { LLM, serve } from 'slipway'
-import { roundingOf } from './rounding.mjs'
+import { serve } from 'slipway'
+import { loadSlipway } from './load-slipway.mjs'
 
 /**
  * Our side as `slipway serve` runs it; of the settings only what both sides need is given.
@@ -8,15 +8,8 @@ import { roundingOf } from './rounding.mjs'
  * @param {import('./server.mjs').ServerSettings} settings
  * @returns {Promise<import('./server.mjs').Server>}
  */
-export async function open({ model, threads, quantization, context, sequences, batchTokens }) {
-  const llm = await LLM.load(model, {
-    device: 'cpu',
-    threads,
-    maxModelLen: context,
-    maxNumSeqs: sequences,
-    maxNumBatchedTokens: batchTokens,
-    ...roundingOf(quantization),
-  })
+export async function open(settings) {
+  const llm = await loadSlipway(settings)
   const server = await serve(llm, { port: 0, logLevel: 'warn', servedModelNames: ['bench'] })
   const close = async () => {
     await server.close()
