@@ -1,7 +1,7 @@
 // @ts-check
 // Clients that share the beginning of their prompts, against our server and against a peer behind a minimal loop:
 // `slipway bench serve` asks both, one after the other within each round, each round with other texts.
-import { execFile, fork } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,6 +14,7 @@ import { busyTime, describeMachine, ownTime } from './lib/machine.mjs'
 import { readOptions, refuse } from './lib/options.mjs'
 import { prepare } from './lib/prepare.mjs'
 import { median } from './lib/rates.mjs'
+import { Remote } from './lib/remote.mjs'
 import { figure, printSummary, writeJson } from './lib/report.mjs'
 
 /** @typedef {{ tokensPerSecond: number, newTokensPerSecond: number, ttft: { median: number, p99: number }, numFailed: number }} Figures */
@@ -44,37 +45,22 @@ const [clients, requests, prefix, prompt, tokens] = ['clients', 'requests', 'pre
 const files = await prepare(shape, { gguf: peer !== undefined, quantization })
 const settings = { threads, quantization, context: prefix + prompt + tokens + 64, sequences: clients, batchTokens }
 
-/** A server in a process of its own. */
-class Contestant {
-  /** @param {string} name @param {string} model @param {Record<string, unknown>} info */
-  constructor(name, model, info) {
-    this.name = name
-    this.info = info
-    this.#model = model
-    this.#process = fork(new URL('lib/server.mjs', import.meta.url))
+/**
+ * A server in a process of its own. `ask` tells its address, and its processor time so far.
+ *
+ * @param {string} name
+ * @param {string} model
+ * @param {Record<string, unknown>} info
+ */
+function contestant(name, model, info) {
+  const remote = new Remote(name, 'server.mjs')
+  const message = {
+    module: new URL(`lib/server-${name}.mjs`, import.meta.url).href,
+    settings: { ...settings, model },
   }
-
-  #model
-  #process
-
-  /** Its address, and its processor time so far. @returns {Promise<{ url: string, cpuTime: number }>} */
-  ask() {
-    return new Promise((resolve, reject) => {
-      const onExit = (/** @type {unknown} */ code) => reject(new Error(`${this.name} ended with ${code}`))
-      this.#process.once('exit', onExit)
-      this.#process.once('message', (/** @type {any} */ message) => {
-        this.#process.off('exit', onExit)
-        if (message.error) reject(new Error(`${this.name}: ${message.error}`))
-        resolve(message)
-      })
-      const module = new URL(`lib/server-${this.name}.mjs`, import.meta.url).href
-      this.#process.send({ module, settings: { ...settings, model: this.#model } })
-    })
-  }
-
-  close() {
-    this.#process.disconnect()
-  }
+  /** @returns {Promise<{ url: string, cpuTime: number }>} */
+  const ask = () => remote.ask(message)
+  return { name, info, ask, close: () => remote.close() }
 }
 
 /** What the clients saw. @param {string} url @param {number} seed @param {string} folder @returns {Promise<Figures>} */
@@ -100,8 +86,8 @@ async function load(url, seed, folder) {
 }
 
 const folder = await mkdtemp(join(tmpdir(), 'slipway-serve-'))
-const contestants = [new Contestant('slipway', files.checkpoint, {})]
-if (peer) contestants.push(new Contestant(peer, files.gguf, { version: versionOf(peer) }))
+const contestants = [contestant('slipway', files.checkpoint, {})]
+if (peer) contestants.push(contestant(peer, files.gguf, { version: versionOf(peer) }))
 try {
   const values = cases.map(() => contestants.map(() => /** @type {number[]} */ ([])))
   const speeds = []
@@ -109,18 +95,18 @@ try {
   for (let round = 0; round <= rounds; round++) {
     const speed = measureMachine(threads) ?? refuse('the native kernels are not built: npm run build tells why')
     const order = round % 2 === 0 ? contestants : [...contestants].reverse()
-    for (const contestant of order) {
-      const before = await contestant.ask()
+    for (const one of order) {
+      const before = await one.ask()
       const [busy, used, start] = [busyTime(), ownTime(), performance.now()]
       const figures = await load(before.url, round, folder)
-      const worked = (await contestant.ask()).cpuTime - before.cpuTime + ownTime() - used
+      const worked = (await one.ask()).cpuTime - before.cpuTime + ownTime() - used
       const share = Math.max(0, busyTime() - busy - worked) / ((performance.now() - start) * describeMachine().cores)
       // the first round warms up
       if (round === 0) continue
       others.push(share)
-      for (const [c, { of }] of cases.entries()) values[c][contestants.indexOf(contestant)].push(of(figures))
+      for (const [c, { of }] of cases.entries()) values[c][contestants.indexOf(one)].push(of(figures))
       const shown = cases.map(({ label, of }) => `${label} ${figure(of(figures))}`)
-      console.log([`round ${round}`, contestant.name, ...shown].join('  '))
+      console.log([`round ${round}`, one.name, ...shown].join('  '))
     }
     if (round > 0) speeds.push(speed)
   }
@@ -142,6 +128,6 @@ try {
   printSummary(result)
   if (options.json) await writeJson(options.json, result)
 } finally {
-  for (const contestant of contestants) contestant.close()
+  await Promise.all(contestants.map((one) => one.close()))
   await rm(folder, { recursive: true, force: true })
 }

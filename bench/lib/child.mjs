@@ -2,6 +2,7 @@
 // A contestant's own process: loads a model once, then does what it is told and answers with times of arrival.
 import { ownTime } from './machine.mjs'
 import { random } from './random-bytes.mjs'
+import { answerMessages } from './remote.mjs'
 
 /**
  * What a contestant needs to load its model.
@@ -48,11 +49,4 @@ async function answer({ module, settings, task }) {
   return { info: runner.info, arrivals, cpuTime: ownTime() }
 }
 
-process.on('message', (message) => {
-  void answer(/** @type {any} */ (message)).then(
-    (result) => process.send?.(result),
-    (error) => process.send?.({ error: String(error?.stack ?? error) }),
-  )
-})
-// nobody is left to measure for
-process.on('disconnect', () => void Promise.resolve(runner?.close?.()).finally(() => process.exit()))
+answerMessages(answer, () => runner?.close?.())

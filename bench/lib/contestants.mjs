@@ -1,5 +1,5 @@
 // @ts-check
-import { fork, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
@@ -9,6 +9,7 @@ import { busyTime } from './machine.mjs'
 import { refuse } from './options.mjs'
 import { fitsTwice, weightFiles, workDirectory } from './prepare.mjs'
 import { rateOf } from './rates.mjs'
+import { Remote } from './remote.mjs'
 
 /** @typedef {import('./rates.mjs').Task} Task */
 /** @typedef {import('./child.mjs').Settings} Settings */
@@ -55,8 +56,8 @@ export function versionOf(peer) {
 
 /** A contestant in a process of its own, which keeps its model between rounds where memory allows. */
 class Child {
-  /** @type {import('node:child_process').ChildProcess | undefined} */
-  #process
+  /** @type {Remote | undefined} */
+  #remote
 
   /**
    * @param {string} name
@@ -101,23 +102,12 @@ class Child {
    * @param {Task} task
    * @returns {Promise<{ arrivals: number[][], cpuTime: number }>}
    */
-  #ask(task) {
-    const child = (this.#process ??= fork(new URL('child.mjs', import.meta.url), {
-      env: { ...process.env, SLIPWAY_CACHE: this.#cache },
-    }))
-    return new Promise((resolve, reject) => {
-      const onExit = (/** @type {number | null} */ code, /** @type {string | null} */ signal) =>
-        reject(new Error(`${this.name} ended with ${signal ?? code}`))
-      child.once('exit', onExit)
-      child.once('message', (/** @type {any} */ { error, info, arrivals, cpuTime }) => {
-        child.off('exit', onExit)
-        if (error) reject(new Error(`${this.name}: ${error}`))
-        Object.assign(this.info, info)
-        resolve({ arrivals, cpuTime })
-      })
-      const module = new URL(`contestant-${this.name}.mjs`, import.meta.url).href
-      child.send({ module, settings: this.#settings, task })
-    })
+  async #ask(task) {
+    this.#remote ??= new Remote(this.name, 'child.mjs', { SLIPWAY_CACHE: this.#cache })
+    const module = new URL(`contestant-${this.name}.mjs`, import.meta.url).href
+    const { info, arrivals, cpuTime } = await this.#remote.ask({ module, settings: this.#settings, task })
+    Object.assign(this.info, info)
+    return { arrivals, cpuTime }
   }
 
   /** Takes what earlier starts left behind out of the way: packed weights, and files in the system's cache. */
@@ -128,17 +118,10 @@ class Child {
       spawnSync('dd', [`if=${file}`, 'iflag=nocache', 'count=0'], { stdio: 'ignore' })
   }
 
-  /** Waits for the end: memory and cores belong to the next one. */
   async close() {
-    const child = this.#process
-    this.#process = undefined
+    const remote = this.#remote
+    this.#remote = undefined
     this.#cpuTime = 0
-    if (!child || child.exitCode !== null || child.signalCode !== null) return
-    const ended = new Promise((resolve) => child.once('exit', resolve))
-    // it may still be writing what makes its next start warm
-    child.disconnect()
-    const timeout = setTimeout(() => child.kill('SIGKILL'), 30_000)
-    await ended
-    clearTimeout(timeout)
+    await remote?.close()
   }
 }

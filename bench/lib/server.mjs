@@ -1,6 +1,7 @@
 // @ts-check
 // A contestant that serves, in its own process: loads a model, tells its address, and from then on its processor time.
 import { ownTime } from './machine.mjs'
+import { answerMessages } from './remote.mjs'
 
 /**
  * @typedef {object} ServerSettings
@@ -27,11 +28,4 @@ async function answer({ module, settings }) {
   return { url: (await server).url, cpuTime: ownTime() }
 }
 
-process.on('message', (message) => {
-  void answer(/** @type {any} */ (message)).then(
-    (result) => process.send?.(result),
-    (error) => process.send?.({ error: String(error?.stack ?? error) }),
-  )
-})
-// nobody is left to serve
-process.on('disconnect', () => void server?.then(({ close }) => close()).finally(() => process.exit()))
+answerMessages(answer, () => server?.then(({ close }) => close()))
