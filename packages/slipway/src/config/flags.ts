@@ -1,5 +1,6 @@
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import type { z } from 'zod'
+import { numberOf } from './read-text.ts'
 import { settingsOf, type Setting } from './settings.ts'
 
 /** Adds a flag for every setting of a schema, and `--config` for a file with any of them. */
@@ -22,7 +23,7 @@ function valued({ flag, kind, choices, preset, description, isVariadic, hasNumbe
   const option = new Option(`${flag} <${placeholder(kind, choices)}${isVariadic ? '...' : ''}>`, text)
   if (choices) return option.choices(choices)
   if (kind === 'number') return option.argParser(toNumber)
-  if (kind === 'number or text') return option.argParser(toNumberOrText)
+  if (kind === 'number or text') return option.argParser((one: string) => numberOf(one) ?? one)
   const read = hasNumbers ? toNumber : (one: string): string => one
   if (kind === 'list') return option.argParser((one: string, all: unknown[] = []) => [...all, read(one)])
   return option
@@ -50,22 +51,16 @@ function attributeOf({ flag }: Setting): string {
 }
 
 export function toNumber(text: string): number {
-  const value = Number(text)
-  if (text.trim() === '' || Number.isNaN(value)) throw new InvalidArgumentError('It must be a number.')
+  const value = numberOf(text)
+  if (value === undefined) throw new InvalidArgumentError('It must be a number.')
   return value
 }
 
 /** Takes whole numbers from `least` on. */
 export function toCount(least: number): (text: string) => number {
   return (text) => {
-    const value = Number(text)
-    if (text.trim() !== '' && Number.isSafeInteger(value) && value >= least) return value
+    const value = numberOf(text)
+    if (value !== undefined && Number.isSafeInteger(value) && value >= least) return value
     throw new InvalidArgumentError(`It must be a whole number from ${least} on.`)
   }
-}
-
-/** A number where it reads as one, else the text: `--kv-cache-memory` takes both. */
-function toNumberOrText(text: string): number | string {
-  const value = Number(text)
-  return text.trim() === '' || Number.isNaN(value) ? text : value
 }

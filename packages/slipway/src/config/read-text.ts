@@ -13,13 +13,19 @@ export function readText({ kind, hasNumbers }: Setting, text: string, where: str
     if (value !== undefined) return value
     throw new SlipwayError('request', `${where}: "${text}" is neither true nor false`)
   }
-  if (kind === 'number or text' && (text.trim() === '' || Number.isNaN(Number(text)))) return text
+  if (kind === 'number or text') return numberOf(text) ?? text
   return toNumber(text, where)
 }
 
-function toNumber(text: string, where: string): number {
+/** The number that a text reads as; undefined where it is none. */
+export function numberOf(text: string): number | undefined {
   const value = Number(text)
-  if (text.trim() !== '' && !Number.isNaN(value)) return value
+  return text.trim() === '' || Number.isNaN(value) ? undefined : value
+}
+
+function toNumber(text: string, where: string): number {
+  const value = numberOf(text)
+  if (value !== undefined) return value
   throw new SlipwayError('request', `${where}: "${text}" is not a number`)
 }
 
