@@ -1,13 +1,12 @@
 import { randomInt, randomUUID } from 'node:crypto'
 import type { Tokenizer } from '@slipway/checkpoint'
-import { SlipwayError } from '@slipway/tensor'
 import type { AdapterInfo } from './adapters.ts'
 import { badWordIds } from './bad-words.ts'
 import type { RequestOptions } from './batch.ts'
 import type { ResolvedBeamSearch } from './beam-search-params.ts'
 import { checkProcessorNames } from './logits-processor.ts'
 import type { ResolvedEngineOptions } from './options.ts'
-import { encodePrompt, type Prompt } from './prompt.ts'
+import { checkLength, encodePrompt, type Prompt } from './prompt.ts'
 import type { ModelInfo } from './protocol.ts'
 import { resolveParams, type SamplingParams } from './sampling-params.ts'
 import { resolveScheduling } from './scheduling-options.ts'
@@ -40,19 +39,8 @@ export function generationRequest({
   const { promptTokenIds, endIds } = encodePrompt(prompt, tokenizer, info.vocabSize)
   const maxModelLen = info.maxModelLen - (adapter?.numVirtualTokens ?? 0)
   const room = maxModelLen - promptTokenIds.length
-  if (promptTokenIds.length === 0)
-    throw new SlipwayError('request', 'the prompt is empty; give at least one token', { param: 'prompt' })
-  if (room < 1)
-    throw new SlipwayError(
-      'request',
-      `the prompt has ${promptTokenIds.length} tokens, but the model takes ${maxModelLen} in prompt and answer together; shorten it`,
-      {
-        param: 'prompt',
-        code: 'context_length_exceeded',
-        promptTokens: promptTokenIds.length,
-        maxModelLen,
-      },
-    )
+  const end = ' in prompt and answer together; shorten it'
+  checkLength(promptTokenIds.length, maxModelLen - 1, maxModelLen, end)
   checkProcessorNames(resolved.logitsProcessorsArgs, info.logitsProcessors)
   return {
     requestId: options.requestId ?? randomUUID(),

@@ -40,3 +40,13 @@ export function checkIds(ids: readonly number[], vocabSize: number): readonly nu
   if (bad === undefined) return ids
   throw new SlipwayError('request', `token id ${bad} is outside the vocabulary of ${vocabSize}`, { param: 'prompt' })
 }
+
+/** A prompt has 1 to `most` tokens, a `request` error otherwise; `maxModelLen` of what, and the remedy, are its end. */
+export function checkLength(numTokens: number, most: number, maxModelLen: number, end: string): void {
+  if (numTokens === 0)
+    throw new SlipwayError('request', 'the prompt is empty; give at least one token', { param: 'prompt' })
+  if (numTokens <= most) return
+  const message = `the prompt has ${numTokens} tokens, but the model takes ${maxModelLen}${end}`
+  const code = 'context_length_exceeded'
+  throw new SlipwayError('request', message, { param: 'prompt', code, promptTokens: numTokens, maxModelLen })
+}

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { EncodedPair, Tokenizer } from '@slipway/checkpoint'
 import { SlipwayError } from '@slipway/tensor'
 import type { RequestOptions } from '../batch.ts'
-import { checkIds, type PlainPrompt } from '../prompt.ts'
+import { checkIds, checkLength, type PlainPrompt } from '../prompt.ts'
 import type { ModelInfo } from '../protocol.ts'
 import { resolveParams } from '../sampling-params.ts'
 import { resolveScheduling } from '../scheduling-options.ts'
@@ -42,19 +42,8 @@ export function poolingEngineRequest({ task, prompt, params, info, tokenizer, op
   const encoded = encode(prompt, info.vocabSize, tokenizer, addSpecialTokens)
   const length = truncatePromptTokens === -1 ? pooling.maxTokens : truncatePromptTokens
   const { ids, typeIds } = length === undefined ? encoded : truncate(encoded, length, truncationSide, tokenizer)
-  if (ids.length === 0)
-    throw new SlipwayError('request', 'the prompt is empty; give at least one token', { param: 'prompt' })
-  if (ids.length > pooling.maxTokens)
-    throw new SlipwayError(
-      'request',
-      `the prompt has ${ids.length} tokens, but the model takes ${pooling.maxTokens}; shorten it, or have it cut by truncatePromptTokens`,
-      {
-        param: 'prompt',
-        code: 'context_length_exceeded',
-        promptTokens: ids.length,
-        maxModelLen: pooling.maxTokens,
-      },
-    )
+  const end = '; shorten it, or have it cut by truncatePromptTokens'
+  checkLength(ids.length, pooling.maxTokens, pooling.maxTokens, end)
   return {
     requestId: options.requestId ?? randomUUID(),
     promptTokenIds: ids,
