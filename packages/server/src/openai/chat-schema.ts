@@ -1,18 +1,10 @@
 import { z } from 'zod'
 import { arrayOf } from './array-of.ts'
-import {
-  beamFields,
-  checkBeamSearch,
-  checkStreamOptions,
-  samplingFields,
-  schedulingFields,
-  streamFields,
-} from './fields.ts'
+import { checkGeneration, generationFields } from './fields.ts'
 import { messageSchema } from './messages.ts'
-import { structuredFields } from './structured-outputs.ts'
 import { checkThinking, thinkingFields } from './thinking-fields.ts'
 import { toolChoiceSchema, toolsSchema } from './tools.ts'
-import { labels, unsupportedInChat } from './unsupported.ts'
+import { unsupportedInChat } from './unsupported.ts'
 
 /** Body of POST /v1/chat/completions: every parameter of OpenAI's is here, and so are those of vLLM that we have. */
 export const chatSchema = z
@@ -29,18 +21,12 @@ export const chatSchema = z
     tool_choice: toolChoiceSchema.optional(),
     parallel_tool_calls: z.boolean().optional(),
     ...thinkingFields,
-    ...samplingFields,
-    ...beamFields,
-    ...schedulingFields,
-    ...structuredFields,
-    ...streamFields,
-    ...labels,
+    ...generationFields,
     ...unsupportedInChat,
   })
   .superRefine((body, context) => {
-    checkStreamOptions(body, context)
+    checkGeneration(body, context)
     checkThinking(body, context)
-    checkBeamSearch(body, context)
     const { logprobs, top_logprobs, max_tokens, max_completion_tokens } = body
     if (top_logprobs !== undefined && !logprobs)
       context.addIssue({ code: 'custom', path: ['top_logprobs'], message: 'needs "logprobs": true' })

@@ -1,15 +1,6 @@
 import { z } from 'zod'
-import {
-  beamFields,
-  checkBeamSearch,
-  checkStreamOptions,
-  samplingFields,
-  schedulingFields,
-  streamFields,
-} from './fields.ts'
+import { checkGeneration, generationFields } from './fields.ts'
 import { promptsSchema } from './prompts.ts'
-import { structuredFields } from './structured-outputs.ts'
-import { labels } from './unsupported.ts'
 
 /** Most completions that one request may ask for: prompts times `n`. */
 const maxChoices = 1024
@@ -25,16 +16,10 @@ export const completionSchema = z
     logprobs: z.int().min(0).max(20).optional(),
     echo: z.boolean().default(false),
     best_of: z.int().min(1).optional(),
-    ...samplingFields,
-    ...beamFields,
-    ...schedulingFields,
-    ...structuredFields,
-    ...streamFields,
-    ...labels,
+    ...generationFields,
   })
   .superRefine((body, context) => {
-    checkStreamOptions(body, context)
-    checkBeamSearch(body, context)
+    checkGeneration(body, context)
     const { n = 1, best_of = n, echo, logprobs, prompt_logprobs, prompt, suffix, stream, max_tokens } = body
     const refuse = (name: string, message: string): void => context.addIssue({ code: 'custom', path: [name], message })
     if (stream && best_of !== n) refuse('best_of', 'which are best shows at the end; remove stream')

@@ -2,6 +2,7 @@ import type { BeamSearchParams, SamplingParams, SchedulingOptions } from '@slipw
 import { z } from 'zod'
 import { arrayOf } from './array-of.ts'
 import { structuredFields } from './structured-outputs.ts'
+import { labels } from './unsupported.ts'
 
 /** Sampling parameters that both routes take: OpenAI's and vLLM's. The engine checks their bounds. */
 export const samplingFields = {
@@ -51,7 +52,7 @@ export const samplingFields = {
 }
 
 /** Beam search as vLLM asks for it; its width is `n` unless it is said. */
-export const beamFields = {
+const beamFields = {
   use_beam_search: z.boolean().optional(),
   beam_width: z.int().optional(),
   length_penalty: z.number().optional(),
@@ -67,7 +68,7 @@ const inertForBeams = new Map<string, unknown>([
 ])
 
 /** Adds the faults of a beam search that is asked for with what it cannot take, and of its parameters without it. */
-export function checkBeamSearch(
+function checkBeamSearch(
   body: Readonly<Record<string, unknown>> & { readonly stream: boolean },
   context: z.RefinementCtx,
 ): void {
@@ -184,7 +185,7 @@ export function inApiTerms(text: string, maxTokensName: string): string {
   return text.replace(/\b[a-z]+[A-Z]\w*\b/g, (word) => apiNames.get(word) ?? word)
 }
 
-export const streamFields = {
+const streamFields = {
   stream: z.boolean().default(false),
   stream_options: z
     .strictObject({
@@ -196,7 +197,7 @@ export const streamFields = {
 }
 
 /** Adds the faults that `stream_options` without `stream` is, as at OpenAI, and `prompt_logprobs` with it, as in vLLM. */
-export function checkStreamOptions(
+function checkStreamOptions(
   body: { readonly stream: boolean; readonly stream_options?: unknown; readonly prompt_logprobs?: unknown },
   context: z.RefinementCtx,
 ): void {
@@ -204,4 +205,23 @@ export function checkStreamOptions(
     context.addIssue({ code: 'custom', path: ['prompt_logprobs'], message: 'is not streamed; remove stream' })
   if (body.stream_options !== undefined && !body.stream)
     context.addIssue({ code: 'custom', path: ['stream_options'], message: 'needs "stream": true' })
+}
+
+/** What a chat and a text are asked for alike. */
+export const generationFields = {
+  ...samplingFields,
+  ...beamFields,
+  ...schedulingFields,
+  ...structuredFields,
+  ...streamFields,
+  ...labels,
+}
+
+/** Adds the faults of those that do not go together. */
+export function checkGeneration(
+  body: Readonly<Record<string, unknown>> & { readonly stream: boolean },
+  context: z.RefinementCtx,
+): void {
+  checkStreamOptions(body, context)
+  checkBeamSearch(body, context)
 }
