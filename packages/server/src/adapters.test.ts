@@ -1,8 +1,7 @@
 import { fileURLToPath } from 'node:url'
-import type { LLM } from '@slipway/engine'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { createApp } from './app.ts'
-import { expectIdle, modelName, post, startModel } from './testing/harness.ts'
+import { expectIdle, modelName, post, useModel } from './testing/harness.ts'
 
 const folder = fileURLToPath(new URL('../../models/fixtures-adapters/mini/lora-18', import.meta.url))
 const prompt = { prompt: 'one two three', temperature: 0, max_tokens: 12, ignore_eos: true }
@@ -13,14 +12,8 @@ interface Answer {
 }
 
 describe('adapters over HTTP', () => {
-  let llm: LLM
-  let app: ReturnType<typeof createApp>
-  beforeAll(async () => {
-    llm = startModel({ enableLora: true, maxLoras: 2 })
-    await llm.ready
-    app = createApp(llm, { servedModelNames: [modelName], runtimeLora: true })
-  })
-  afterAll(() => llm.close())
+  const llm = useModel({ enableLora: true, maxLoras: 2 })
+  const app = createApp(llm, { servedModelNames: [modelName], runtimeLora: true })
 
   const complete = async (model: string): Promise<Answer> => {
     const response = await post(app, '/v1/completions', { model, ...prompt })

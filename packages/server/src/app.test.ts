@@ -1,7 +1,6 @@
-import type { LLM } from '@slipway/engine'
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { createApp } from './app.ts'
-import { eventsOf, expectIdle, modelName, post, startModel } from './testing/harness.ts'
+import { eventsOf, jsonOf, modelName, post, startModel, useApp, useModel } from './testing/harness.ts'
 import type { ChatCompletion, ChatCompletionChunk, Completion, CompletionChunk } from './openai/answers.ts'
 
 const messages = [{ role: 'user', content: 'Hello!' }]
@@ -10,52 +9,38 @@ const completion = { model: modelName, prompt: 'Once upon a time', max_tokens: 8
 const chatPath = '/v1/chat/completions'
 const textPath = '/v1/completions'
 
-let llm: LLM
-let app: ReturnType<typeof createApp>
-const onInternalError = vi.fn()
-
-beforeAll(async () => {
-  llm = startModel()
-  await llm.ready
-  app = createApp(llm, { servedModelNames: [modelName, 'org/alias'], onInternalError })
-})
-afterEach(async () => {
-  await expectIdle(llm)
-  expect(onInternalError).not.toHaveBeenCalled()
-})
-afterAll(() => llm.close())
-
-async function json<T>(response: Response | Promise<Response>): Promise<T> {
-  return (await (await response).json()) as T
-}
+const llm = useModel()
+const app = useApp(llm)
 
 describe('small routes', () => {
   test('GET / says what there is', async () => {
-    expect(await json(app.request('/'))).toMatchObject({
+    expect(await jsonOf(app.request('/'))).toMatchObject({
       name: 'slipway',
       status: 'ready',
       models: [modelName, 'org/alias'],
     })
-    expect(await json(app.request('/version'))).toEqual({ version: expect.stringMatching(/^\d+\.\d+\.\d+/) as unknown })
-    expect(await json(app.request('/health'))).toEqual({ status: 'ready' })
+    expect(await jsonOf(app.request('/version'))).toEqual({
+      version: expect.stringMatching(/^\d+\.\d+\.\d+/) as unknown,
+    })
+    expect(await jsonOf(app.request('/health'))).toEqual({ status: 'ready' })
     expect((await app.request('/health', { method: 'HEAD' })).status).toBe(200)
   })
 
   test('models', async () => {
-    const { data } = await json<{ data: unknown[] }>(app.request('/v1/models'))
+    const { data } = await jsonOf<{ data: unknown[] }>(app.request('/v1/models'))
     const card = { object: 'model', owned_by: 'slipway', created: expect.any(Number) as unknown, max_model_len: 512 }
     expect(data).toEqual([
       { id: modelName, ...card },
       { id: 'org/alias', ...card },
     ])
-    expect(await json(app.request('/v1/models/mini'))).toEqual({ id: modelName, ...card })
-    expect(await json(app.request('/v1/models/org/alias'))).toEqual({ id: 'org/alias', ...card })
-    expect(await json(app.request('/v1/models/org%2Falias'))).toEqual({ id: 'org/alias', ...card })
+    expect(await jsonOf(app.request('/v1/models/mini'))).toEqual({ id: modelName, ...card })
+    expect(await jsonOf(app.request('/v1/models/org/alias'))).toEqual({ id: 'org/alias', ...card })
+    expect(await jsonOf(app.request('/v1/models/org%2Falias'))).toEqual({ id: 'org/alias', ...card })
   })
 
   test('without a name the model has that of its directory, and answers to its path', async () => {
     const plain = createApp(llm)
-    const { data } = await json<{ data: { id: string }[] }>(plain.request('/v1/models'))
+    const { data } = await jsonOf<{ data: { id: string }[] }>(plain.request('/v1/models'))
     expect(data.map(({ id }) => id)).toEqual(['model'])
     expect((await post(plain, textPath, { ...completion, model: 'model' })).status).toBe(200)
     expect((await post(plain, textPath, { ...completion, model: llm.info.model })).status).toBe(200)
@@ -91,7 +76,7 @@ describe('small routes', () => {
 
 describe('chat completions', () => {
   test('an answer in the form of OpenAI', async () => {
-    const answer = await json<ChatCompletion>(post(app, chatPath, { ...chat, ignore_eos: true }))
+    const answer = await jsonOf<ChatCompletion>(post(app, chatPath, { ...chat, ignore_eos: true }))
     expect(answer).toEqual({
       id: expect.stringMatching(/^chatcmpl-[\da-f]{32}$/) as unknown,
       object: 'chat.completion',
@@ -119,7 +104,8 @@ describe('chat completions', () => {
   test('what was computed before is told as cached, under the same salt', async () => {
     const long = { ...chat, messages: [{ role: 'user', content: 'One two three four. '.repeat(12) }] }
     const cached = async (more: object): Promise<number> =>
-      (await json<ChatCompletion>(post(app, chatPath, { ...long, ...more }))).usage.prompt_tokens_details.cached_tokens
+      (await jsonOf<ChatCompletion>(post(app, chatPath, { ...long, ...more }))).usage.prompt_tokens_details
+        .cached_tokens
     await llm.resetPrefixCache()
     expect([await cached({}), await cached({ cache_salt: 'x' })]).toEqual([0, 0])
     const again = await cached({ user: 'somebody', priority: -1 })
@@ -154,7 +140,7 @@ describe('chat completions', () => {
 
   test('a stream says the same in pieces', async () => {
     const body = { ...chat, n: 2, max_tokens: 12, logprobs: true, top_logprobs: 2 }
-    const whole = await json<ChatCompletion>(post(app, chatPath, body))
+    const whole = await jsonOf<ChatCompletion>(post(app, chatPath, body))
     const response = await post(app, chatPath, { ...body, stream: true, stream_options: { include_usage: true } })
     expect(response.headers.get('content-type')).toBe('text/event-stream; charset=utf-8')
     const events = eventsOf(await response.text())
@@ -197,7 +183,7 @@ describe('chat completions', () => {
     ]
     const texts = await Promise.all(
       [plain, modern].map(async (messages) => {
-        const { choices } = await json<ChatCompletion>(post(app, chatPath, { ...chat, messages }))
+        const { choices } = await jsonOf<ChatCompletion>(post(app, chatPath, { ...chat, messages }))
         return choices[0]!.message.content
       }),
     )
@@ -207,12 +193,12 @@ describe('chat completions', () => {
   test('bias and stop tokens reach the engine', async () => {
     const id = llm.tokenizer.encode('a', { addSpecialTokens: false })[0]!
     const body = { ...chat, temperature: 0, logit_bias: { [id]: 100 }, max_tokens: 4 }
-    const biased = await json<ChatCompletion>(post(app, chatPath, body))
+    const biased = await jsonOf<ChatCompletion>(post(app, chatPath, body))
     expect(biased.choices[0]!.message.content).toBe('aaaa')
-    const stopped = await json<ChatCompletion>(post(app, chatPath, { ...body, stop_token_ids: [id] }))
+    const stopped = await jsonOf<ChatCompletion>(post(app, chatPath, { ...body, stop_token_ids: [id] }))
     expect(stopped.choices[0]).toMatchObject({ message: { content: '' }, finish_reason: 'stop' })
     const kept = { ...body, stop: ['aa'], include_stop_str_in_output: true }
-    expect((await json<ChatCompletion>(post(app, chatPath, kept))).choices[0]!.message.content).toBe('aa')
+    expect((await jsonOf<ChatCompletion>(post(app, chatPath, kept))).choices[0]!.message.content).toBe('aa')
   })
 })
 
@@ -220,9 +206,9 @@ describe('completions', () => {
   test('several prompts, n of each, in order', async () => {
     const prompts = ['One', 'Two', 'Three']
     const alone = await Promise.all(
-      prompts.map((prompt) => json<Completion>(post(app, textPath, { ...completion, prompt, n: 2 }))),
+      prompts.map((prompt) => jsonOf<Completion>(post(app, textPath, { ...completion, prompt, n: 2 }))),
     )
-    const together = await json<Completion>(post(app, textPath, { ...completion, prompt: prompts, n: 2 }))
+    const together = await jsonOf<Completion>(post(app, textPath, { ...completion, prompt: prompts, n: 2 }))
     expect(together.choices.map(({ index }) => index)).toEqual([0, 1, 2, 3, 4, 5])
     expect(together.choices.map(({ text }) => text)).toEqual(
       alone.flatMap(({ choices }) => choices.map(({ text }) => text)),
@@ -235,7 +221,7 @@ describe('completions', () => {
     const ids = llm.tokenizer.encode(completion.prompt)
     const [text, one, many] = await Promise.all(
       [completion.prompt, ids, [ids]].map(async (prompt) => {
-        const { choices } = await json<Completion>(post(app, textPath, { ...completion, prompt }))
+        const { choices } = await jsonOf<Completion>(post(app, textPath, { ...completion, prompt }))
         return choices[0]!.text
       }),
     )
@@ -245,7 +231,7 @@ describe('completions', () => {
 
   test('16 tokens are the default', async () => {
     const body = { model: modelName, prompt: 'Hello', seed: 1, ignore_eos: true }
-    const { usage, choices } = await json<Completion>(post(app, textPath, body))
+    const { usage, choices } = await jsonOf<Completion>(post(app, textPath, body))
     expect(usage.completion_tokens).toBe(16)
     expect(choices[0]!.finish_reason).toBe('length')
   })
@@ -256,12 +242,12 @@ describe('completions', () => {
     const app = createApp(short, { servedModelNames: [modelName] })
     const prompt = Array.from({ length: 29 }, () => 100)
     const body = { model: modelName, prompt, ignore_eos: true }
-    const { usage, choices } = await json<Completion>(post(app, textPath, body))
+    const { usage, choices } = await jsonOf<Completion>(post(app, textPath, body))
     expect(usage.completion_tokens).toBe(3)
     expect(choices[0]!.finish_reason).toBe('length')
     const asked = await post(app, textPath, { ...body, max_tokens: 4 })
     expect(asked.status).toBe(400)
-    expect(await json(asked)).toMatchObject({
+    expect(await jsonOf(asked)).toMatchObject({
       error: {
         message:
           'max_tokens 4 and the prompt of 29 tokens are more than the 32 tokens of this model; at most 3 are left',
@@ -270,17 +256,17 @@ describe('completions', () => {
   })
 
   test('echo gives the prompt back', async () => {
-    const plain = await json<Completion>(post(app, textPath, completion))
-    const echoed = await json<Completion>(post(app, textPath, { ...completion, echo: true }))
+    const plain = await jsonOf<Completion>(post(app, textPath, completion))
+    const echoed = await jsonOf<Completion>(post(app, textPath, { ...completion, echo: true }))
     expect(echoed.choices[0]!.text).toBe(completion.prompt + plain.choices[0]!.text)
     const ids = llm.tokenizer.encode(completion.prompt)
-    const fromIds = await json<Completion>(post(app, textPath, { ...completion, prompt: ids, echo: true }))
+    const fromIds = await jsonOf<Completion>(post(app, textPath, { ...completion, prompt: ids, echo: true }))
     expect(fromIds.choices[0]!.text).toBe(echoed.choices[0]!.text)
   })
 
   test('log-probabilities in the old form', async () => {
     const body = { ...completion, logprobs: 2, ignore_eos: true }
-    const { choices } = await json<Completion>(post(app, textPath, body))
+    const { choices } = await jsonOf<Completion>(post(app, textPath, body))
     const { text, logprobs } = choices[0]!
     const { tokens, token_logprobs, top_logprobs, text_offset } = logprobs!
     expect([tokens, token_logprobs, top_logprobs, text_offset].map(({ length }) => length)).toEqual([8, 8, 8, 8])
@@ -297,7 +283,7 @@ describe('completions', () => {
 
   test('a stream says the same in pieces', async () => {
     const body = { ...completion, prompt: ['One', 'Two'], n: 2, echo: true }
-    const whole = await json<Completion>(post(app, textPath, body))
+    const whole = await jsonOf<Completion>(post(app, textPath, body))
     const streamed = { ...body, stream: true, stream_options: { include_usage: true } }
     const events = eventsOf(await (await post(app, textPath, streamed)).text())
     expect(events.pop()).toBe('[DONE]')
@@ -312,7 +298,7 @@ describe('completions', () => {
 
   test('log-probabilities in a stream', async () => {
     const body = { ...completion, logprobs: 1 }
-    const whole = await json<Completion>(post(app, textPath, body))
+    const whole = await jsonOf<Completion>(post(app, textPath, body))
     const events = eventsOf(await (await post(app, textPath, { ...body, stream: true })).text())
     const chunks = events.slice(0, -1) as CompletionChunk[]
     const pieces = chunks.flatMap(({ choices }) => choices[0]!.logprobs ?? [])

@@ -1,27 +1,9 @@
-import type { LLM } from '@slipway/engine'
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import { createApp } from './app.ts'
-import { expectIdle, modelName, post, startModel } from './testing/harness.ts'
+import { describe, expect, test } from 'vitest'
+import { jsonOf, post, useApp, useModel } from './testing/harness.ts'
 import { badInput, chatPath, completion, maxBodyBytes, textPath } from './testing/bad-input.ts'
 
-let llm: LLM
-let app: ReturnType<typeof createApp>
-const onInternalError = vi.fn()
-
-beforeAll(async () => {
-  llm = startModel()
-  await llm.ready
-  app = createApp(llm, { servedModelNames: [modelName, 'org/alias'], maxBodyBytes, onInternalError })
-})
-afterEach(async () => {
-  await expectIdle(llm)
-  expect(onInternalError).not.toHaveBeenCalled()
-})
-afterAll(() => llm.close())
-
-async function json<T>(response: Response | Promise<Response>): Promise<T> {
-  return (await (await response).json()) as T
-}
+const llm = useModel()
+const app = useApp(llm, { maxBodyBytes })
 
 describe('bad input', () => {
   test.each(badInput)(
@@ -29,7 +11,7 @@ describe('bad input', () => {
     async ({ status, message, code, param, path = chatPath, body, init, headers }) => {
       const response =
         body === undefined ? await app.request(path, { method: 'POST', ...init }) : await post(app, path, body, init)
-      const { error } = await json<{ error: Record<string, unknown> }>(response)
+      const { error } = await jsonOf<{ error: Record<string, unknown> }>(response)
       expect({ status: response.status, ...error }).toMatchObject({
         status,
         message: expect.stringContaining(message) as unknown,
@@ -50,6 +32,6 @@ describe('bad input', () => {
     const headers = { 'content-type': 'application/json' }
     const response = await app.request(chatPath, { method: 'POST', headers, body })
     expect(response.status).toBe(400)
-    expect(await json(response)).toMatchObject({ error: { message: 'the body is not valid UTF-8' } })
+    expect(await jsonOf(response)).toMatchObject({ error: { message: 'the body is not valid UTF-8' } })
   })
 })

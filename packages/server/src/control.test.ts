@@ -1,15 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { LLM } from '@slipway/engine'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { createApp } from './app.ts'
-import { expectIdle, modelName, startModel, untilBusy } from './testing/harness.ts'
+import { expectIdle, modelName, untilBusy, useModel } from './testing/harness.ts'
 
 const adminKey = 'let-me-in'
-let llm: LLM
-beforeAll(async () => {
-  llm = startModel()
-  await llm.ready
-})
-afterAll(() => llm.close())
+const llm = useModel()
 
 const appWith = (key?: string) => createApp(llm, { servedModelNames: [modelName], ...(key && { adminKey: key }) })
 

@@ -1,9 +1,8 @@
-import type { LLM } from '@slipway/engine'
 import OpenAI from 'openai'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { answerOf } from './testing/answer.ts'
-import { expectIdle, modelName, serveClient, startModel } from './testing/harness.ts'
+import { modelName, useClient, useModel } from './testing/harness.ts'
 
 // Calls that have to be: the embedded model draws at random what the grammar leaves, in every form that can be named.
 
@@ -51,13 +50,7 @@ const body = (change: object): Body => ({
   ...change,
 })
 
-let llm: LLM
-beforeAll(async () => {
-  llm = startModel({ maxModelLen: 1024 })
-  await llm.ready
-})
-afterEach(() => expectIdle(llm))
-afterAll(() => llm.close())
+const llm = useModel({ maxModelLen: 1024 })
 
 /** The names that were called, with arguments that fit. */
 function namesOf({ message, finish_reason: reason }: OpenAI.ChatCompletion.Choice): string[] {
@@ -74,12 +67,7 @@ const forms = ['auto', 'hermes', 'qwen3-coder', 'deepseek-v3', 'deepseek-v3.1', 
 const others = ['llama3-json', 'mistral', 'glm-4.5']
 
 describe.each([...forms, ...others])('in the form %s', (toolCallParser) => {
-  let client: OpenAI
-  let close: () => Promise<unknown>
-  beforeAll(async () => {
-    ;({ client, close } = await serveClient(llm, { toolCallParser }))
-  })
-  afterAll(() => close())
+  const client = useClient(llm, { toolCallParser })
 
   test('required: only calls, whole and streamed', async () => {
     const request = body({ tools, tool_choice: 'required', seed: 1, n: 2, enable_thinking: false })

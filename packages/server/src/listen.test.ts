@@ -5,22 +5,16 @@ import { get as getHttps } from 'node:https'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { LLM } from '@slipway/engine'
 import { cpuAvailable } from '@slipway/tensor'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { serve } from './index.ts'
 import type { ServerOptions } from './options.ts'
-import { expectIdle, modelName, startModel, untilBusy } from './testing/harness.ts'
+import { expectIdle, modelName, untilBusy, useModel } from './testing/harness.ts'
 
 const chat = { model: modelName, messages: [{ role: 'user', content: 'Hello!' }], max_tokens: 4 }
 const options: ServerOptions = { port: 0, servedModelNames: [modelName] }
 
-let llm: LLM
-beforeAll(async () => {
-  llm = startModel()
-  await llm.ready
-})
-afterAll(() => llm.close())
+const llm = useModel()
 
 function ask(url: string, body: object = chat): Promise<Response> {
   const headers = { 'content-type': 'application/json' }

@@ -1,20 +1,12 @@
-import type { LLM } from '@slipway/engine'
 import OpenAI from 'openai'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { expectIdle, modelName, startClient, untilBusy } from './testing/harness.ts'
+import { describe, expect, test } from 'vitest'
+import { expectIdle, modelName, untilBusy, useClient, useModel } from './testing/harness.ts'
 
 const messages = [{ role: 'user' as const, content: 'Hello! Who are you?' }]
 const chat = { model: modelName, messages, max_tokens: 24, temperature: 2, seed: 7 }
 
-let llm: LLM
-let client: OpenAI
-let close: () => Promise<void>
-
-beforeAll(async () => {
-  ;({ llm, client, close } = await startClient())
-})
-afterEach(() => expectIdle(llm))
-afterAll(() => close())
+const llm = useModel()
+const client = useClient(llm)
 
 /** vLLM's extra parameters, which the client passes on but does not know. */
 const extra = <T extends object>(parameters: object, body: T): T => ({ ...body, ...parameters })

@@ -1,20 +1,14 @@
 import type { LLM } from '@slipway/engine'
 import { contentSecurityPolicy } from '@slipway/playground'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { createApp } from './app.ts'
 import { createContext } from './context.ts'
 import { serve } from './serve.ts'
-import { eventsOf, expectIdle, startModel } from './testing/harness.ts'
+import { eventsOf, startModel, useModel } from './testing/harness.ts'
 
 const html = { headers: { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' } }
 
-let llm: LLM
-beforeAll(async () => {
-  llm = startModel()
-  await llm.ready
-})
-afterEach(() => expectIdle(llm))
-afterAll(() => llm.close())
+const llm = useModel()
 
 describe('the page', () => {
   test('comes to browsers, with a policy that shuts everything else out', async () => {

@@ -1,17 +1,8 @@
-import type { LLM } from '@slipway/engine'
-import OpenAI from 'openai'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import { expectIdle, modelName, startClient } from './testing/harness.ts'
+import { expect, test } from 'vitest'
+import { modelName, useClient, useModel } from './testing/harness.ts'
 
-let llm: LLM
-let client: OpenAI
-let close: () => Promise<void>
-
-beforeAll(async () => {
-  ;({ llm, client, close } = await startClient())
-})
-afterEach(() => expectIdle(llm))
-afterAll(() => close())
+const llm = useModel()
+const client = useClient(llm)
 
 const prompt = 'one two three'
 const body = { model: modelName, prompt, max_tokens: 6, temperature: 0 }

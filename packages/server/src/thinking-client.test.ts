@@ -1,19 +1,12 @@
-import type { LLM } from '@slipway/engine'
 import type OpenAI from 'openai'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { answerOf } from './testing/answer.ts'
-import { expectIdle, modelName, startClient } from './testing/harness.ts'
+import { modelName, useClient, useModel } from './testing/harness.ts'
 
 // How much the embedded model thinks, and what comes after it.
 
-let llm: LLM
-let client: OpenAI
-let close: () => Promise<unknown>
-beforeAll(async () => {
-  ;({ llm, client, close } = await startClient())
-})
-afterEach(() => expectIdle(llm))
-afterAll(() => close())
+const llm = useModel()
+const client = useClient(llm)
 
 const body = (change: object): OpenAI.ChatCompletionCreateParamsNonStreaming => ({
   model: modelName,

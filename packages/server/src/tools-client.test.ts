@@ -1,12 +1,11 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { LLM } from '@slipway/engine'
 import { jsonInTags, parseOutput, ParserRegistry, toolFormat } from '@slipway/parsers'
 import OpenAI from 'openai'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { answerOf } from './testing/answer.ts'
-import { expectIdle, modelName, post, startClient, startModel } from './testing/harness.ts'
+import { modelName, post, startModel, useClient, useModel } from './testing/harness.ts'
 import { createApp, type ServerOptions } from './index.ts'
 
 // Tools and thinking end to end: the embedded model decides, the official client asks.
@@ -31,15 +30,8 @@ const body = (content: string, change: object = {}): Body => ({
 const product = 'What is 1234 * 56?'
 const sum = 'What is 347 + 285?'
 
-let llm: LLM
-let client: OpenAI
-let close: () => Promise<void>
-
-beforeAll(async () => {
-  ;({ llm, client, close } = await startClient())
-})
-afterEach(() => expectIdle(llm))
-afterAll(() => close())
+const llm = useModel()
+const client = useClient(llm)
 
 const answer = (request: Body) => answerOf(client, request)
 

@@ -1,23 +1,16 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { LLM } from '@slipway/engine'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import { createApp } from '../app.ts'
-import { expectIdle, modelName, post, startModel, untilBusy } from '../testing/harness.ts'
+import { expectIdle, modelName, post, untilBusy, useModel } from '../testing/harness.ts'
 import type { ServerOptions } from '../options.ts'
 
 const chat = { model: modelName, messages: [{ role: 'user', content: 'Hello!' }], max_tokens: 4 }
 const path = '/v1/chat/completions'
 const keys = ['sk-first-of-two', 'sk-second-of-two'] as const
 
-let llm: LLM
-beforeAll(async () => {
-  llm = startModel()
-  await llm.ready
-})
-afterEach(() => expectIdle(llm))
-afterAll(() => llm.close())
+const llm = useModel()
 
 function appWith(options: ServerOptions) {
   return createApp(llm, { servedModelNames: [modelName], ...options })

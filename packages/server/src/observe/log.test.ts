@@ -1,22 +1,15 @@
 import { Writable } from 'node:stream'
-import type { LLM } from '@slipway/engine'
 import { pino, type Level } from 'pino'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { createApp } from '../app.ts'
-import { expectIdle, modelName, post, startModel } from '../testing/harness.ts'
+import { expectIdle, modelName, post, useModel } from '../testing/harness.ts'
 import type { ServerOptions } from '../options.ts'
 
 const secret = 'a secret wish'
 const chat = { model: modelName, messages: [{ role: 'user', content: secret }], max_tokens: 6, ignore_eos: true }
 const path = '/v1/chat/completions'
 
-let llm: LLM
-beforeAll(async () => {
-  llm = startModel()
-  await llm.ready
-})
-afterEach(() => expectIdle(llm))
-afterAll(() => llm.close())
+const llm = useModel()
 
 function logged(options: ServerOptions = {}, level: Level = 'info') {
   const lines: Record<string, unknown>[] = []

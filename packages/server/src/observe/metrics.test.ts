@@ -1,17 +1,11 @@
-import type { LLM } from '@slipway/engine'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { createApp } from '../app.ts'
-import { eventsOf, expectIdle, modelName, post, startModel, untilBusy } from '../testing/harness.ts'
+import { eventsOf, expectIdle, modelName, post, startModel, untilBusy, useModel } from '../testing/harness.ts'
 
 const chat = { model: modelName, messages: [{ role: 'user', content: 'Hello!' }], max_tokens: 8, ignore_eos: true }
 const path = '/v1/chat/completions'
 
-let llm: LLM
-beforeAll(async () => {
-  llm = startModel({ maxNumSeqs: 2 })
-  await llm.ready
-})
-afterAll(() => llm.close())
+const llm = useModel({ maxNumSeqs: 2 })
 
 type Samples = ReadonlyMap<string, number>
 

@@ -1,20 +1,14 @@
 import { trace } from '@opentelemetry/api'
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import { propagation } from '@opentelemetry/api'
-import type { LLM } from '@slipway/engine'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { createApp } from '../app.ts'
-import { expectIdle, modelName, post, startModel } from '../testing/harness.ts'
+import { expectIdle, modelName, post, useModel } from '../testing/harness.ts'
 
 const exporter = new InMemorySpanExporter()
 const chat = { model: modelName, messages: [{ role: 'user', content: 'Hello!' }], max_tokens: 5, ignore_eos: true }
 
-let llm: LLM
-beforeAll(async () => {
-  llm = startModel()
-  await llm.ready
-})
-afterAll(() => llm.close())
+const llm = useModel()
 
 test('without an SDK nothing is traced; with one, requests and their phases are', async () => {
   const app = createApp(llm, { servedModelNames: [modelName] })

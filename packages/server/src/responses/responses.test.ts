@@ -1,21 +1,14 @@
-import type { LLM } from '@slipway/engine'
 import type OpenAI from 'openai'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { expectIdle, modelName, startClient, untilBusy } from '../testing/harness.ts'
+import { describe, expect, test } from 'vitest'
+import { modelName, untilBusy, useClient, useModel } from '../testing/harness.ts'
 
 // The official client asks the embedded model through the API of items.
 
 type Request = OpenAI.Responses.ResponseCreateParamsNonStreaming
 type Answer = OpenAI.Responses.Response
 
-let llm: LLM
-let client: OpenAI
-let close: () => Promise<void>
-beforeAll(async () => {
-  ;({ llm, client, close } = await startClient())
-})
-afterEach(() => expectIdle(llm))
-afterAll(() => close())
+const llm = useModel()
+const client = useClient(llm)
 
 const sum = 'What is 347 + 285?'
 const product = 'What is 1234 * 56?'

@@ -2,7 +2,8 @@ import { LLM, type EngineStats, type LLMOptions } from '@slipway/engine'
 import { miniModelDirectory } from '@slipway/mini'
 import type { Hono } from 'hono'
 import OpenAI from 'openai'
-import { expect } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect, vi } from 'vitest'
+import { createApp } from '../app.ts'
 import type { ServerEnv } from '../http/request-id.ts'
 import type { ServerOptions } from '../options.ts'
 import { serve } from '../serve.ts'
@@ -14,19 +15,36 @@ export function startModel(options: LLMOptions = {}): LLM {
   return LLM.start(miniModelDirectory, { maxModelLen: 512, blockSize: 16, maxNumSeqs: 16, ...options })
 }
 
-/** Serves the embedded model on a free port, for the official client. */
-export async function startClient(): Promise<{ llm: LLM; client: OpenAI; close: () => Promise<void> }> {
-  const llm = startModel()
-  await llm.ready
-  const { client, close: stop } = await serveClient(llm, {})
-  const close = async (): Promise<void> => {
-    await stop()
-    await llm.close()
-  }
-  return { llm, client, close }
+/** The embedded model for the tests of a file or a suite; after each of them nothing may run any more. */
+export function useModel(options: LLMOptions = {}): LLM {
+  const llm = startModel(options)
+  beforeAll(() => llm.ready)
+  afterEach(async () => void (await expectIdle(llm)))
+  afterAll(() => llm.close())
+  return llm
 }
 
-/** Another server for a model that is there, for the official client. */
+/** An app with two names for the model, in which nothing may go wrong inside. */
+export function useApp(llm: LLM, options: ServerOptions = {}): Hono<ServerEnv> {
+  const onInternalError = vi.fn()
+  afterEach(() => expect(onInternalError).not.toHaveBeenCalled())
+  return createApp(llm, { servedModelNames: [modelName, 'org/alias'], onInternalError, ...options })
+}
+
+/** The official client of a server for the tests of a file or a suite. */
+export function useClient(llm: LLM, options: ServerOptions = {}): OpenAI {
+  const client = new OpenAI({ apiKey: 'none', maxRetries: 0 })
+  let served: Awaited<ReturnType<typeof serveClient>>
+  beforeAll(async () => {
+    served = await serveClient(llm, options)
+    // the port is known only now
+    client.baseURL = served.client.baseURL
+  })
+  afterAll(async () => void (await served.close()))
+  return client
+}
+
+/** A server for a model that is there, for the official client. */
 export async function serveClient(
   llm: LLM,
   options: ServerOptions,
@@ -64,6 +82,10 @@ export function post(app: Hono<ServerEnv>, path: string, body: unknown, init: Re
   const headers = { 'content-type': 'application/json' }
   const text = typeof body === 'string' ? body : JSON.stringify(body)
   return Promise.resolve(app.request(path, { method: 'POST', headers, body: text, ...init }))
+}
+
+export async function jsonOf<T>(response: Response | Promise<Response>): Promise<T> {
+  return (await (await response).json()) as T
 }
 
 /** The data of an event stream, `[DONE]` as text. */

@@ -1,8 +1,6 @@
-import type { LLM } from '@slipway/engine'
-import type OpenAI from 'openai'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { createApp } from '../app.ts'
-import { modelName, post, serveClient, startModel } from '../testing/harness.ts'
+import { modelName, post, useClient, useModel } from '../testing/harness.ts'
 
 interface Tokens {
   readonly count: number
@@ -11,20 +9,9 @@ interface Tokens {
   readonly token_strs: string[] | null
 }
 
-let llm: LLM
-let app: ReturnType<typeof createApp>
-let client: OpenAI
-let close: () => Promise<unknown>
-beforeAll(async () => {
-  llm = startModel()
-  await llm.ready
-  app = createApp(llm, { servedModelNames: [modelName] })
-  ;({ client, close } = await serveClient(llm, {}))
-})
-afterAll(async () => {
-  await close()
-  await llm.close()
-})
+const llm = useModel()
+const app = createApp(llm, { servedModelNames: [modelName] })
+const client = useClient(llm)
 
 const tokenize = async (body: object): Promise<Tokens> => {
   const response = await post(app, '/tokenize', body)
