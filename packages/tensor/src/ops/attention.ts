@@ -1,5 +1,6 @@
 import { expectInput, expectShape, type Op, type OpCase } from '../op.ts'
 import { colsOf, sizeOf, type Tensor } from '../tensor.ts'
+import type { View } from '../view.ts'
 import {
   cacheCase,
   cacheInputs,
@@ -50,29 +51,41 @@ export const attentionOp: Op = {
   ) {
     const headDim = q!.cols / numHeads!
     const blockSize = keyCache!.shape[1]!
+    const contexts = contextsOf(sequences!, positions!, keyCache!.cols)
     for (let r = 0; r < q!.rows; r++) {
       const last = positions!.item(r)
       const first = window! > 0 ? Math.max(0, last - window! + 1) : 0
-      const rowOf = (j: number): number =>
-        blockTables!.at(sequences!.item(r), Math.floor(j / blockSize)) * blockSize + (j % blockSize)
+      const sequence = sequences!.item(r)
+      const { keys, values, isRead } = contexts.get(sequence)!
+      for (let j = first; j <= last; j++) {
+        if (isRead[j]) continue
+        const slot = blockTables!.at(sequence, Math.floor(j / blockSize)) * blockSize + (j % blockSize)
+        readSlot(keyCache!, keyScales, slot, keys, j * keyCache!.cols)
+        readSlot(valueCache!, valueScales, slot, values, j * keyCache!.cols)
+        isRead[j] = 1
+      }
+      const row = q!.row(r)
       for (let head = 0; head < numHeads!; head++) {
+        const column = head * headDim
         const kvColumn = Math.floor(head / (numHeads! / numKvHeads!)) * headDim
         const scores = new Float64Array(last - first + 1)
+        let max = -Infinity
         for (let j = first; j <= last; j++) {
+          const key = j * keyCache!.cols + kvColumn
           let dot = 0
-          for (let c = 0; c < headDim; c++)
-            dot += q!.at(r, head * headDim + c) * readSlot(keyCache!, keyScales, rowOf(j), kvColumn + c)
+          for (let c = 0; c < headDim; c++) dot += row[column + c]! * keys[key + c]!
           scores[j - first] = dot * scale!
+          max = Math.max(max, dot * scale!)
         }
-        const max = scores.reduce((a, b) => Math.max(a, b), -Infinity)
-        const weights = scores.map((score) => Math.exp(score - max))
-        const total = weights.reduce((a, b) => a + b, 0)
-        for (let c = 0; c < headDim; c++) {
-          let sum = 0
-          for (let j = first; j <= last; j++)
-            sum += weights[j - first]! * readSlot(valueCache!, valueScales, rowOf(j), kvColumn + c)
-          out!.set(r, head * headDim + c, sum / total)
+        let total = 0
+        const sums = new Float64Array(headDim)
+        for (let j = first; j <= last; j++) {
+          const weight = Math.exp(scores[j - first]! - max)
+          const value = j * keyCache!.cols + kvColumn
+          total += weight
+          for (let c = 0; c < headDim; c++) sums[c]! += weight * values[value + c]!
         }
+        for (let c = 0; c < headDim; c++) out!.set(r, column + c, sums[c]! / total)
       }
     }
   },
@@ -133,6 +146,28 @@ export const attentionOp: Op = {
       }
     return cases
   },
+}
+
+/** Keys and values of a sequence as numbers, by position; rows of one sequence see the same, which are read once. */
+interface Context {
+  readonly keys: Float64Array
+  readonly values: Float64Array
+  readonly isRead: Uint8Array
+}
+
+/** Room for what the rows of each sequence see. */
+function contextsOf(sequences: View, positions: View, cols: number): Map<number, Context> {
+  const lengths = new Map<number, number>()
+  for (let r = 0; r < sequences.cols; r++) {
+    const sequence = sequences.item(r)
+    lengths.set(sequence, Math.max(lengths.get(sequence) ?? 0, positions.item(r) + 1))
+  }
+  const roomFor = (length: number): Context => ({
+    keys: new Float64Array(length * cols),
+    values: new Float64Array(length * cols),
+    isRead: new Uint8Array(length),
+  })
+  return new Map(Array.from(lengths, ([sequence, length]) => [sequence, roomFor(length)]))
 }
 
 /** How many pairs of a row and a key there are, and how many different keys; the rows of a sequence follow one another. */

@@ -11,7 +11,7 @@ import {
   type ExpertChoice,
   type ExpertFusion,
 } from './experts.ts'
-import type { LinearWeight } from './linear.ts'
+import { dot, type LinearWeight } from './linear.ts'
 import { inferRounding, prologues, roundingOf } from './prologue.ts'
 import { CaseRandom } from './random.ts'
 
@@ -39,10 +39,8 @@ export const expertLinearOp: Op = {
     const w = new Float64Array(weight!.cols)
     forEachOutput(ids!, outputs, (row, n, slots) => {
       weight!.row(row, w)
-      for (const slot of slots) {
-        const sum = rows[slot]!.reduce((total, value, k) => total + value * w[k]!, 0)
-        out!.set(Math.floor(slot / ids!.cols), (slot % ids!.cols) * outputs + n, sum)
-      }
+      for (const slot of slots)
+        out!.set(Math.floor(slot / ids!.cols), (slot % ids!.cols) * outputs + n, dot(rows[slot]!, w))
     })
   },
   cost([x, weight, ids], [out], attributes, values) {

@@ -98,10 +98,12 @@ export function writeSlot(
   }
 }
 
-/** A stored element as a number. */
-export function readSlot(cache: View, scales: View | undefined, slot: number, column: number): number {
-  const stored = cache.at(slot, column)
-  return scales ? stored * scales.at(slot, Math.floor(column / (cache.cols / scales.cols))) : stored
+/** The keys or values of a slot as numbers, put into `into` from element `at` on. */
+export function readSlot(cache: View, scales: View | undefined, slot: number, into: Float64Array, at: number): void {
+  cache.row(slot, into, at)
+  if (!scales) return
+  const width = cache.cols / scales.cols
+  for (let c = 0; c < cache.cols; c++) into[at + c]! *= scales.at(slot, Math.floor(c / width))
 }
 
 /**
