@@ -29,7 +29,7 @@ async function work(engine: Engine): Promise<void> {
     }
     await new Promise(setImmediate)
   }
-  engine.checkIdle()
+  engine.checkIdle('count')
   // goes on in pauses while new requests come in
   engine.flush().catch((error: unknown) => report({ type: 'failed', error: SlipwayError.toWire(error) }))
 }
