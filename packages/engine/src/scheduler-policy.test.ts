@@ -69,6 +69,47 @@ describe('users take turns', () => {
   })
 })
 
+describe('prompts of one user', () => {
+  const blocks = { total: 4000, size: 16 }
+  const limits = { maxNumSeqs: 8, maxNumBatchedTokens: 64 }
+
+  test('a short one does not wait for a long one in progress', () => {
+    const simulation = new Simulation(blocks, limits)
+    simulation.add('a0', 6400, 1)
+    simulation.run(3)
+    simulation.add('a1', 32, 1)
+    simulation.add('a2', 33, 1)
+    simulation.run(1)
+    expect(simulation.tokenSteps.get('a1')).toEqual([4])
+    // half of the step is for the one in progress
+    expect(simulation.numRows).toBe(4 * 64)
+    simulation.run(1)
+    expect(simulation.tokenSteps.has('a2')).toBe(false)
+    simulation.run()
+    expect(simulation.tokenSteps.get('a0')![0]).toBe(101)
+  })
+
+  test('short ones without end cost a long one no more than half of each step', () => {
+    const simulation = new Simulation(blocks, limits)
+    simulation.add('a0', 6400, 1)
+    simulation.run(1)
+    for (let i = 1; i <= 500; i++) simulation.add(`a${i}`, 1 + (i % 32), 1)
+    simulation.run()
+    expect(simulation.tokenSteps.get('a0')![0]).toBeLessThanOrEqual(200)
+    expect(simulation.tokenSteps.size).toBe(501)
+  })
+
+  test('one of a worse priority waits', () => {
+    const simulation = new Simulation(blocks, limits)
+    simulation.add('a0', 640, 1, { user: 'a' })
+    simulation.run(1)
+    simulation.add('a1', 8, 1, { user: 'a', priority: 1 })
+    simulation.run()
+    expect(simulation.tokenSteps.get('a0')).toEqual([10])
+    expect(simulation.tokenSteps.get('a1')).toEqual([11])
+  })
+})
+
 describe('priority', () => {
   test('lower goes first, and takes the slot of a higher one', () => {
     const simulation = new Simulation({ total: 100, size: 16 }, { maxNumSeqs: 2, maxNumBatchedTokens: 64 })

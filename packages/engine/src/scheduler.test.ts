@@ -26,7 +26,7 @@ test('decodes come before prompts, and prompts fill the rest of the budget', () 
   const pool = new BlockPool(100, 4)
   const scheduler = new Scheduler(pool, { maxNumSeqs: 8, maxNumBatchedTokens: 10 })
   const long = sequenceOf('long', 25, 5)
-  const short = sequenceOf('short', 3, 5)
+  const short = sequenceOf('short', 6, 5)
   scheduler.add(long)
   scheduler.add(short)
   expect(scheduler.schedule()).toEqual([{ sequence: long, numTokens: 10 }])
@@ -35,7 +35,7 @@ test('decodes come before prompts, and prompts fill the rest of the budget', () 
   const third = scheduler.schedule()
   expect(third).toEqual([
     { sequence: long, numTokens: 5 },
-    { sequence: short, numTokens: 3 },
+    { sequence: short, numTokens: 5 },
   ])
   advance(scheduler, third)
   const other = sequenceOf('other', 30, 5)

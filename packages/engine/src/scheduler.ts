@@ -27,7 +27,8 @@ const maxOvertaken = 32
 
 /**
  * Decides what each step computes. Sequences that decode come first; prompts fill the rest of the step, in tokens and
- * estimated time, in the order of the `FairQueue`, whether they run already or are yet to be admitted. One that finds no
+ * estimated time, in the order of the `FairQueue`, whether they run already or are yet to be admitted; only a short one
+ * goes before a long one of the same user. One that finds no
  * slot or no blocks takes them from a sequence of a higher priority number, or from a user who runs at least two more
  * (preemption by recompute: no bit of the answer changes, and the prefix cache mostly knows what was computed).
  *
@@ -75,15 +76,19 @@ export class Scheduler {
   #planPrompts(plan: StepPlan): void {
     const withoutBlocks: Sequence[] = []
     const usersWithoutSlot = new Set<string>()
+    // tokens of those that go before a prompt whose turn it is
+    let numAhead = 0
     const isOut = (s: Sequence): boolean => plan.hasPassed(s) || usersWithoutSlot.has(s.user)
     const admits = (): boolean =>
       plan.numPassed < maxTries && !withoutBlocks.some(({ numOvertaken }) => numOvertaken >= maxOvertaken)
     for (;;) {
       const started = this.#firstStarted(plan)
       const next = admits() ? this.waiting.first(isOut) : undefined
-      if (next && !(started && this.waiting.compare(started, next) < 0)) {
+      const isBehind = next && started && this.waiting.compare(started, next) < 0
+      if (next && !(isBehind && !this.#isQuick(next, started, numAhead, plan))) {
         const outcome = this.#admit(next, plan)
-        if (outcome === 'step is full') return
+        if (isBehind) numAhead += plan.tokensOf(next)
+        else if (outcome === 'step is full') return
         if (outcome === 'no slot') usersWithoutSlot.add(next.user)
         else if (outcome === 'admitted') for (const sequence of withoutBlocks) sequence.numOvertaken++
         else plan.pass(next)
@@ -102,6 +107,21 @@ export class Scheduler {
     return started.sort((a, b) => this.waiting.compare(a, b))[0]
   }
 
+  /**
+   * Whether the next of a user's prompts is so short that it goes before the one in progress: a chat should not wait for
+   * a book. Of what the step has for that one, half at most goes to others, `numAhead` tokens so far; so it gets on.
+   */
+  #isQuick(next: Sequence, started: Sequence, numAhead: number, plan: StepPlan): boolean {
+    if (next.user !== started.user || next.priority !== started.priority) return false
+    const numTokens = next.numReady - this.#matched(next).length * this.#pool.blockSize
+    return 2 * numTokens + numAhead <= plan.room(started.numComputed, started.numReady)
+  }
+
+  /** Cached blocks with which a sequence may begin. */
+  #matched(sequence: Sequence): readonly number[] {
+    return sequence.needsEveryRow ? [] : this.#pool.match(sequence)
+  }
+
   #plan(sequence: Sequence, numTokens: number, plan: StepPlan): void {
     plan.add(sequence, numTokens)
     this.waiting.charge(sequence, numTokens)
@@ -110,9 +130,8 @@ export class Scheduler {
   /** Moves a waiting sequence among the running ones, with blocks for all tokens it has so far. */
   #admit(sequence: Sequence, plan: StepPlan): 'admitted' | 'step is full' | 'no slot' | 'no blocks' | 'in the making' {
     if (!this.#victims(sequence, 0)) return 'no slot'
-    const { tokens } = sequence
-    const { needsEveryRow } = sequence
-    const matched = needsEveryRow ? [] : this.#pool.match(sequence)
+    const { tokens, needsEveryRow } = sequence
+    const matched = this.#matched(sequence)
     if (!needsEveryRow && this.#isInTheMaking(sequence, matched.length)) return 'in the making'
     if (!needsEveryRow && this.#tier?.isFetching(sequence, matched.length)) return 'in the making'
     const numCached = Math.max(matched.length * this.#pool.blockSize, sequence.numGiven)

@@ -66,6 +66,11 @@ export class StepPlan {
     return this.#chunks.has(sequence)
   }
 
+  /** Tokens of a sequence that are planned. */
+  tokensOf(sequence: Sequence): number {
+    return this.#chunks.get(sequence) ?? 0
+  }
+
   add(sequence: Sequence, numTokens: number): void {
     this.#chunks.set(sequence, numTokens)
     this.#count(sequence, numTokens, 1)
