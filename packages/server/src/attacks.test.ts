@@ -1,10 +1,9 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { LLM } from '@slipway/engine'
-import { cpuAvailable } from '@slipway/tensor'
 import { serve, type RunningServer, type ServerOptions } from './index.ts'
 import { attacks, fetchAttempts, type Attack } from './testing/attacks.ts'
-import { eventsOf, expectIdle, modelName, startModel } from './testing/harness.ts'
+import { eventsOf, expectIdle, modelName, slowness, startModel } from './testing/harness.ts'
 import { fixtureDirectory } from './testing/pooling-fixtures.ts'
 import { attacksOn, embedding, generating } from './testing/route-attacks.ts'
 import type { ChatCompletionChunk } from './openai/answers.ts'
@@ -12,7 +11,7 @@ import type { ChatCompletionChunk } from './openai/answers.ts'
 // Each attack is tried while somebody else is being answered, who must get what he gets alone.
 
 /** Milliseconds for all that a row sends: some of it is answered, which takes long without kernels. */
-const limit = cpuAvailable().available ? 5000 : 30_000
+const limit = 5000 * slowness
 
 const errors: unknown[] = []
 const options: ServerOptions = {

@@ -12,7 +12,7 @@ import {
   untilEnded,
   upload,
 } from '../testing/batches.ts'
-import { expectIdle, modelName, startModel } from '../testing/harness.ts'
+import { expectIdle, modelName, slowness, startModel } from '../testing/harness.ts'
 import { metricOf } from '../testing/soak.ts'
 
 // The official client against the real server on the embedded model.
@@ -178,14 +178,14 @@ describe('an end before the last answer', () => {
 
   test.each([
     ['cancelling', 'cancelled', '24h'],
-    ['its window', 'expired', '2s'],
+    ['its window', 'expired', `${2 * slowness}s`],
   ])('by %s ends what runs, keeps what is there and tells the rest', async (_, status, window) => {
     const { client } = await serveBatches(llm, await newFolder(), { batchMaxConcurrency: 2 })
     const numLines = 400
     const { id } = await startBatch(client, long(numLines, 20), '/v1/completions', { completion_window: window })
     if (status === 'cancelled') {
       await expect
-        .poll(async () => (await client.batches.retrieve(id)).request_counts!.completed, { timeout: 20_000 })
+        .poll(async () => (await client.batches.retrieve(id)).request_counts!.completed, { timeout: 20_000 * slowness })
         .toBeGreaterThan(0)
       const told = await client.batches.cancel(id)
       expect(['cancelling', 'cancelled']).toContain(told.status)
@@ -211,7 +211,9 @@ describe('an end before the last answer', () => {
     const { id } = await startBatch(first.client, lines)
     const waiting = await startBatch(first.client, [completionLine('last')])
     await expect
-      .poll(async () => (await first.client.batches.retrieve(id)).request_counts!.completed, { timeout: 20_000 })
+      .poll(async () => (await first.client.batches.retrieve(id)).request_counts!.completed, {
+        timeout: 20_000 * slowness,
+      })
       .toBeGreaterThan(4)
     expect(await first.close()).toBe(true)
     await expectIdle(llm)
@@ -251,7 +253,7 @@ test('an engine that dies in the middle costs no line its answer', async () => {
   const lines = Array.from({ length: 40 }, (_, i) => completionLine(`n${i}`, { max_tokens: 30, ignore_eos: true }))
   const { id } = await startBatch(client, lines)
   await expect
-    .poll(async () => (await client.batches.retrieve(id)).request_counts!.completed, { timeout: 20_000 })
+    .poll(async () => (await client.batches.retrieve(id)).request_counts!.completed, { timeout: 20_000 * slowness })
     .toBeGreaterThan(0)
   await llm.restartEngine()
   const batch = await untilEnded(client, id)
@@ -296,7 +298,7 @@ test('requests that somebody waits for go before those of a batch', async () => 
   for (const priority of [-5, null])
     lines.push(completionLine(`urgent ${priority}`, { priority, user: null, max_tokens: 100, ignore_eos: true }))
   const { id } = await startBatch(client, lines)
-  await expect.poll(async () => (await llm.stats()).waiting, { timeout: 20_000 }).toBeGreaterThan(16)
+  await expect.poll(async () => (await llm.stats()).waiting, { timeout: 20_000 * slowness }).toBeGreaterThan(16)
   await client.completions.create({ model: modelName, prompt: 'now', max_tokens: 20, temperature: 0 })
   const { request_counts: counts } = await client.batches.retrieve(id)
   // 16 run at once: one that had to queue would have come after nearly all

@@ -29,9 +29,11 @@ export class GrpcClient {
   readonly #clients: readonly [Client, Client]
 
   constructor(address: string, channel: ChannelCredentials = credentials.createInsecure()) {
+    // connections of its own, as a client in another process has them
+    const options = { 'grpc.use_local_subchannel_pool': 1 }
     this.#clients = [
-      new inference.GRPCInferenceService(address, channel),
-      new health.Health(address, channel),
+      new inference.GRPCInferenceService(address, channel, options),
+      new health.Health(address, channel, options),
     ] as unknown as [Client, Client]
   }
 

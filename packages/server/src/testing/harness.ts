@@ -1,5 +1,6 @@
 import { LLM, type EngineStats, type LLMOptions } from '@slipway/engine'
 import { miniModelDirectory } from '@slipway/mini'
+import { cpuAvailable } from '@slipway/tensor'
 import type { Hono } from 'hono'
 import OpenAI from 'openai'
 import { afterAll, afterEach, beforeAll, expect, vi } from 'vitest'
@@ -9,6 +10,9 @@ import type { ServerOptions } from '../options.ts'
 import { serve } from '../serve.ts'
 
 export const modelName = 'mini'
+
+/** How many times as long as with native kernels a test may wait for what the model computes. */
+export const slowness = cpuAvailable().available ? 1 : 6
 
 /** Starts the embedded model with small blocks, so that sequences take several. */
 export function startModel(options: LLMOptions = {}): LLM {
