@@ -1,6 +1,6 @@
 import type { LanguageModel } from '@slipway/models'
 import { sample, type Device, type KvCache, type Program, type Tensor } from '@slipway/tensor'
-import { MaskedSampling, samplingInputs } from './masked-sampling.ts'
+import { MaskedSampling, RowMasks, samplingInputs } from './masked-sampling.ts'
 import type { SamplingLayout, StepLayout } from './step-layout.ts'
 
 /** A captured step with the tensors that its numbers are written to. */
@@ -9,6 +9,8 @@ interface Captured {
   readonly inputs: Readonly<Record<string, Tensor | undefined>>
   /** Sampled tokens [n], or logits [n, V]. */
   readonly output: Tensor
+  /** Of a step that draws from what masks leave. */
+  readonly masks?: RowMasks | undefined
   /** What follows logits when nothing but masks comes before the draw; made when first needed. */
   masked?: MaskedSampling
 }
@@ -25,8 +27,8 @@ const maxCaptured = 8
 
 /**
  * Steps in which every sequence decodes one token. Two of one shape differ in numbers only, so each shape is recorded and
- * planned once: to its end where tokens are sampled from the model's own logits, or up to the logits, and from there on
- * where masks are all that comes between.
+ * planned once: to its end where nothing but masks that are known comes between the model's logits and the draw, or up to
+ * the logits, and from there on where masks are yet to come.
  */
 export class DecodeSteps {
   readonly #device: Device
@@ -41,9 +43,13 @@ export class DecodeSteps {
     this.#caches = caches
   }
 
-  /** The next token of every row. */
-  async sample(layout: StepLayout, sampling: SamplingLayout): Promise<ArrayLike<number>> {
-    return (await this.#device.read((await this.#run(layout, sampling)).output)) as Int32Array
+  /** The next token of every row; with masks, of what they leave. */
+  async sample(
+    layout: StepLayout,
+    sampling: SamplingLayout,
+    masks?: readonly (Uint32Array | undefined)[],
+  ): Promise<ArrayLike<number>> {
+    return (await this.#device.read((await this.#run(layout, sampling, masks)).output)) as Int32Array
   }
 
   /** The logits of every row. They stay until the next step of that shape, and may be changed in place. */
@@ -56,11 +62,15 @@ export class DecodeSteps {
     }
   }
 
-  async #run(layout: StepLayout, sampling?: SamplingLayout): Promise<Captured> {
+  async #run(
+    layout: StepLayout,
+    sampling?: SamplingLayout,
+    masks?: readonly (Uint32Array | undefined)[],
+  ): Promise<Captured> {
     // a step records those products that some adapter on the device touches
     const used = layout.adapters ? (this.#model.adapters?.usedProducts ?? '') : ''
-    const key = `${layout.ids.length} x ${layout.width} ${used}${layout.ropePositions ? ' shifted' : ''}${sampling ? ' sampled' : ''}`
-    const step = this.#captured.get(key) ?? this.#capture(layout, sampling !== undefined)
+    const key = `${layout.ids.length} x ${layout.width} ${used}${layout.ropePositions ? ' shifted' : ''}${masks ? ' masked' : sampling ? ' sampled' : ''}`
+    const step = this.#captured.get(key) ?? this.#capture(layout, sampling !== undefined, masks !== undefined)
     this.#captured.delete(key)
     this.#captured.set(key, step)
     if (this.#captured.size > maxCaptured) this.#captured.delete(this.#captured.keys().next().value!)
@@ -69,11 +79,12 @@ export class DecodeSteps {
     const given = { ids, positions, slots, blockTables, ...rare, ...sampling }
     for (const [name, values] of Object.entries(given))
       this.#device.write(step.inputs[name]!, values as ArrayLike<number>)
+    if (masks) step.masks!.write(masks)
     await this.#device.replay(step.program)
     return step
   }
 
-  #capture({ ids, width, adapters, ropePositions }: StepLayout, isSampled: boolean): Captured {
+  #capture({ ids, width, adapters, ropePositions }: StepLayout, isSampled: boolean, isMasked: boolean): Captured {
     const n = ids.length
     const ints = (): Tensor => this.#device.zeros([n], 'i32')
     const inputs = {
@@ -98,8 +109,9 @@ export class DecodeSteps {
       this.#caches,
     )!
     if (!isSampled) return { program: this.#device.capture([logits]), inputs, output: logits }
+    const masks = isMasked ? new RowMasks(this.#device, logits) : undefined
     const sampling = samplingInputs(this.#device, n)
     const output = sample(logits, sampling.params, sampling.seeds, sampling.places)
-    return { program: this.#device.capture([output]), inputs: { ...inputs, ...sampling }, output }
+    return { program: this.#device.capture([output]), inputs: { ...inputs, ...sampling }, output, masks }
   }
 }

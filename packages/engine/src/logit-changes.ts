@@ -22,20 +22,22 @@ export function isPlain(sequence: Sequence): boolean {
   const { params } = sequence.request
   return (
     sequence.canSample &&
+    isAtMostMasked(sequence) &&
     !grammarMask(sequence) &&
     !params.allowedTokenIds &&
     params.badWordsTokenIds.length === 0 &&
-    sequence.processors.length === 0 &&
-    sequence.numLogprobs === undefined &&
-    !hasPenalties(params) &&
-    sequence.numGenerated >= params.minTokens &&
-    Object.keys(params.logitBias).length === 0
+    sequence.numGenerated >= params.minTokens
   )
 }
 
-/** Whether a mask is all that stands between the model's logits and the draw, and nothing is told of them. */
-export function isOnlyMasked({ processors, numLogprobs }: Sequence, { tokens }: LogitChanges): boolean {
-  return tokens.size === 0 && processors.length === 0 && numLogprobs === undefined
+/** Whether nothing but a mask may stand between the model's logits and the draw, and nothing is told of them. */
+export function isAtMostMasked({ processors, numLogprobs, request: { params } }: Sequence): boolean {
+  return (
+    processors.length === 0 &&
+    numLogprobs === undefined &&
+    !hasPenalties(params) &&
+    Object.keys(params.logitBias).length === 0
+  )
 }
 
 function hasPenalties(params: Params): boolean {

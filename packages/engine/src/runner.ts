@@ -17,7 +17,7 @@ import {
 import { DecodeSteps } from './decode-steps.ts'
 import { KvMemory } from './kv-memory.ts'
 import { applyProcessors } from './logits-processor.ts'
-import { changesOf, isOnlyMasked, isPlain, type LogitChanges } from './logit-changes.ts'
+import { changesOf, isAtMostMasked, isPlain, type LogitChanges } from './logit-changes.ts'
 import { Pooler, type Pooled } from './pooling/pooler.ts'
 import type { Chunk } from './step-plan.ts'
 import type { Sequence } from './sequence.ts'
@@ -102,10 +102,11 @@ export class Runner {
     const complete = chunks.filter(({ sequence, numTokens }) => sequence.numPending === numTokens)
     const layout = layOut(chunks, this.#blockSize)
     const isDecode = layout.ids.length === complete.length && layout.promptRows.length === 0
-    if (isDecode && complete.every(({ sequence }) => isPlain(sequence))) {
-      const decoding = complete.map(({ sequence }) => sequence)
-      return tokensOf(decoding, await this.#decodeSteps.sample(layout, samplingOf(decoding)))
-    }
+    const due = complete.map(({ sequence }) => sequence)
+    if (isDecode && due.every(isPlain)) return tokensOf(due, await this.#decodeSteps.sample(layout, samplingOf(due)))
+    // where all masks are known beforehand they are part of the step
+    const known = isDecode && due.every(({ canSample }) => canSample) ? this.#onlyMasks(due) : undefined
+    if (known) return tokensOf(due, await this.#decodeSteps.sample(layout, samplingOf(due), known))
     const decoded = isDecode ? await this.#decodeSteps.logits(layout) : undefined
     let logits = decoded ? decoded.logits : this.#model.forward(this.#batchOf(layout), this.#caches)
     if (logits && layout.promptRows.length > 0) logits = await this.#takePromptRows(logits, layout)
@@ -113,11 +114,12 @@ export class Runner {
       await this.#device.run([])
       return []
     }
-    const due = complete.map((chunk) => chunk.sequence)
     if (!due.every(({ canSample }) => canSample)) {
       if (!isDecode) await this.#device.run([logits])
       await awaitMasks?.(due)
     }
+    const masks = decoded && this.#onlyMasks(due)
+    if (masks) return tokensOf(due, await decoded.sample(masks, samplingOf(due)))
     const changes = due.map((sequence) => this.#changesOf(sequence))
     const rows = changes.flatMap((change, i) => (change ? [i] : []))
     if (rows.length === 0) {
@@ -125,16 +127,19 @@ export class Runner {
       return []
     }
     const drawn = changes.filter((change) => change !== undefined)
-    if (decoded && drawn.length === due.length && drawn.every((change, i) => isOnlyMasked(due[i]!, change))) {
-      const masks = drawn.map(({ mask }) => mask)
-      return tokensOf(due, await decoded.sample(masks, samplingOf(due)))
-    }
     if (rows.length < due.length) logits = selectRows(logits, this.#ints(rows))
     return this.#draw(
       logits,
       rows.map((i) => due[i]!),
       drawn,
     )
+  }
+
+  /** Masks of all rows, where they are all that stands between logits and draw, and every sequence gets a token. */
+  #onlyMasks(sequences: readonly Sequence[]): (Uint32Array | undefined)[] | undefined {
+    if (!sequences.every(isAtMostMasked)) return undefined
+    const changes = sequences.map((sequence) => this.#changesOf(sequence))
+    return changes.every((change) => change !== undefined) ? changes.map(({ mask }) => mask) : undefined
   }
 
   /** Undefined for a sequence that gets no token. */

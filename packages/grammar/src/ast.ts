@@ -82,7 +82,7 @@ export function checkRules(rules: Rules, what: string): void {
     )
   const finite = fixpoint(rules, (node, known) => canEnd(node, known))
   if (!finite.has('root')) throw grammarFault(`${what}: refers to itself without end, so nothing fits it`)
-  const nullable = fixpoint(rules, (node, known) => isNullable(node, known))
+  const nullable = nullableRules(rules)
   const open = new Set<string>()
   const closed = new Set<string>()
   const visit = (name: string): void => {
@@ -118,7 +118,13 @@ function canEnd(node: Node, known: ReadonlySet<string>): boolean {
   return node.type === 'text' || node.ranges.length > 0
 }
 
-function isNullable(node: Node, known: ReadonlySet<string>): boolean {
+/** Rules that accept the empty text. */
+export function nullableRules(rules: Rules): Set<string> {
+  return fixpoint(rules, isNullable)
+}
+
+/** Whether it accepts the empty text, with `known` rules that do. */
+export function isNullable(node: Node, known: ReadonlySet<string>): boolean {
   if (node.type === 'ref') return known.has(node.rule)
   if (node.type === 'seq') return node.parts.every((part) => isNullable(part, known))
   if (node.type === 'alt') return node.options.some((option) => isNullable(option, known))

@@ -1,6 +1,7 @@
 import { SlipwayError } from '@slipway/tensor'
 import { GrammarThread } from './grammar-thread.ts'
-import type { GrammarSetup, MatcherRequest, NextTokens } from './protocol.ts'
+import { Places, type Place } from './places.ts'
+import type { FollowedGrammar, GrammarSetup, MatcherRequest, NextTokens } from './protocol.ts'
 
 /** One text that follows a grammar, as its owner sees it: masks are made elsewhere and arrive. */
 export class RemoteMatcher {
@@ -18,16 +19,37 @@ export class RemoteMatcher {
   }
 }
 
+/** A text and how far it is followed. */
+interface Text {
+  readonly id: number
+  readonly matcher: RemoteMatcher
+  /** Tokens that the thread has been told. */
+  numSent: number
+  /** Whether the thread has answered since it was told of the text. */
+  isBegun: boolean
+  /** Where its grammar is followed here as well: the places there, and that of the text. */
+  places: Places | undefined
+  place: Place | undefined
+}
+
+/** Grammars of which masks are kept. */
+const maxGrammars = 8
+/** Tokens that the thread may be behind, so that it catches up in little time. */
+const maxUnsent = 256
+
 /**
  * Makes masks in a thread of their own, so that whoever computes tokens never waits longer than it wants to. A text
- * that takes too long ends with an error; the thread starts again and the other texts are followed anew.
+ * that takes too long ends with an error; the thread starts again and the other texts are followed anew. At a place
+ * whose mask is known the thread is not asked.
  */
 export class Matchers {
   readonly #thread: GrammarThread
-  readonly #open = new Map<number, RemoteMatcher>()
-  readonly #ids = new Map<RemoteMatcher, number>()
+  readonly #open = new Map<number, Text>()
+  readonly #texts = new Map<RemoteMatcher, Text>()
   /** Ids in the order in which answers come. */
   #pending: number[] = []
+  /** By grammar and stop tokens, the one used last at the end; null: it cannot be followed here. */
+  readonly #grammars = new Map<string, Places | null>()
   readonly #waiters = new Set<() => void>()
   #numMatchers = 0
 
@@ -35,23 +57,21 @@ export class Matchers {
     this.#thread = new GrammarThread(setup, limitMs, {
       onReport: (report) => {
         this.#pending.shift()
-        const matcher = 'id' in report ? this.#open.get(report.id) : undefined
-        if (matcher && report.type === 'next') {
-          matcher.next = report.next
-          matcher.isLate = false
-        } else if (matcher && report.type === 'refused') matcher.error = SlipwayError.fromWire(report.error)
+        const text = 'id' in report ? this.#open.get(report.id) : undefined
+        if (text && report.type === 'next') this.#take(text, report)
+        else if (text && report.type === 'refused') text.matcher.error = SlipwayError.fromWire(report.error)
         this.#wake()
       },
       onRestart: (error) => {
         const guilty = this.#open.get(this.#pending[0] ?? -1)
-        if (guilty) guilty.error = error
+        if (guilty) guilty.matcher.error = error
         this.#pending = []
-        for (const [id, matcher] of this.#open) if (!matcher.error) this.#begin(id, matcher)
+        for (const text of this.#open.values()) if (!text.matcher.error) this.#begin(text)
         this.#wake()
       },
       onFailure: (error) => {
         this.#pending = []
-        for (const matcher of this.#open.values()) matcher.error = error
+        for (const { matcher } of this.#open.values()) matcher.error = error
         this.#wake()
       },
     })
@@ -65,35 +85,78 @@ export class Matchers {
   open(request: MatcherRequest): RemoteMatcher {
     const matcher = new RemoteMatcher(request)
     const id = this.#numMatchers++
-    this.#open.set(id, matcher)
-    this.#ids.set(matcher, id)
-    this.#begin(id, matcher)
+    const text: Text = { id, matcher, numSent: 0, isBegun: false, places: undefined, place: undefined }
+    this.#open.set(id, text)
+    this.#texts.set(matcher, text)
+    this.#begin(text)
     return matcher
   }
 
-  #begin(id: number, matcher: RemoteMatcher): void {
+  #begin(text: Text): void {
+    const { id, matcher } = text
+    const { request, tokens } = matcher
     matcher.next = undefined
     matcher.isLate = true
+    text.isBegun = false
+    text.numSent = tokens.length
     this.#pending.push(id)
-    this.#thread.send({ type: 'open', id, request: matcher.request, tokens: matcher.tokens })
+    const wantsGrammar = canFollow(request) && !this.#grammars.has(keyOf(request))
+    this.#thread.send({ type: 'open', id, request, tokens, wantsGrammar })
+  }
+
+  /** Takes in an answer of the thread. */
+  #take(
+    text: Text,
+    { next, grammar }: { readonly next: NextTokens; readonly grammar?: FollowedGrammar | undefined },
+  ): void {
+    const { matcher } = text
+    if (!text.isBegun) {
+      text.isBegun = true
+      text.places = canFollow(matcher.request) ? this.#placesOf(keyOf(matcher.request), grammar) : undefined
+      text.place = text.places?.start()
+      for (const token of matcher.tokens) this.#move(text, token)
+    }
+    if (text.place) text.places!.learn(text.place, next)
+    matcher.next = next
+    matcher.isLate = false
+  }
+
+  #placesOf(key: string, grammar: FollowedGrammar | undefined): Places | undefined {
+    const places = this.#grammars.get(key) ?? (grammar ? new Places(grammar.rules, grammar.tokens) : null)
+    this.#grammars.delete(key)
+    this.#grammars.set(key, places)
+    for (const oldest of this.#grammars.keys()) if (this.#grammars.size > maxGrammars) this.#grammars.delete(oldest)
+    return places ?? undefined
+  }
+
+  #move(text: Text, token: number): void {
+    if (text.place) text.place = text.places!.follow(text.place, token)
   }
 
   /** Goes on with a token that `next` allowed. */
   accept(matcher: RemoteMatcher, token: number): void {
-    const id = this.#ids.get(matcher)
-    matcher.tokens.push(token)
+    const text = this.#texts.get(matcher)
+    const { tokens } = matcher
+    tokens.push(token)
     matcher.next = undefined
-    if (id === undefined || matcher.error) return
-    this.#pending.push(id)
-    this.#thread.send({ type: 'accept', id, token })
+    if (!text || matcher.error) return
+    this.#move(text, token)
+    const known = text.place?.mask.next
+    if (known && tokens.length - text.numSent < maxUnsent) {
+      matcher.next = known
+      return
+    }
+    this.#pending.push(text.id)
+    this.#thread.send({ type: 'accept', id: text.id, tokens: tokens.slice(text.numSent) })
+    text.numSent = tokens.length
   }
 
   close(matcher: RemoteMatcher): void {
-    const id = this.#ids.get(matcher)
-    if (id === undefined) return
-    this.#ids.delete(matcher)
-    this.#open.delete(id)
-    this.#thread.send({ type: 'close', id })
+    const text = this.#texts.get(matcher)
+    if (!text) return
+    this.#texts.delete(matcher)
+    this.#open.delete(text.id)
+    this.#thread.send({ type: 'close', id: text.id })
   }
 
   /** Takes in what has come since the event loop last turned. */
@@ -121,4 +184,15 @@ export class Matchers {
   #wake(): void {
     for (const waiter of this.#waiters) waiter()
   }
+}
+
+/** A grammar that begins with the text, and is ours. */
+function canFollow({ source, after }: MatcherRequest): boolean {
+  return (
+    after === undefined && source.kind !== 'grammar' && source.kind !== 'structuralTag' && source.kind !== 'toolCalls'
+  )
+}
+
+function keyOf({ source, stopIds, textIds }: MatcherRequest): string {
+  return JSON.stringify([source, stopIds, textIds])
 }

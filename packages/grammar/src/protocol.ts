@@ -1,5 +1,7 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { WireError } from '@slipway/tensor'
+import type { Rules } from './ast.ts'
+import type { TokenBytes } from './places.ts'
 import type { GrammarSource } from './spec.ts'
 
 /** Given to a grammar thread when it starts. */
@@ -47,9 +49,15 @@ export interface MatcherRequest {
 export type GrammarCommand =
   /** Compiles and makes the first mask, to see whether that works. */
   | { readonly type: 'check'; readonly id: number; readonly source: GrammarSource }
-  /** Begins a matcher named `id`, `tokens` into its text. */
-  | { readonly type: 'open'; readonly id: number; readonly request: MatcherRequest; readonly tokens: readonly number[] }
-  | { readonly type: 'accept'; readonly id: number; readonly token: number }
+  /** Begins a matcher named `id`, `tokens` into its text. The answer holds the grammar, if it is wanted. */
+  | {
+      readonly type: 'open'
+      readonly id: number
+      readonly request: MatcherRequest
+      readonly tokens: readonly number[]
+      readonly wantsGrammar: boolean
+    }
+  | { readonly type: 'accept'; readonly id: number; readonly tokens: readonly number[] }
   | { readonly type: 'close'; readonly id: number }
 
 /** What may come next in a text. */
@@ -61,9 +69,20 @@ export type NextTokens =
   /** Nothing but the end. */
   | { readonly state: 'complete' }
 
+/** What it takes to tell where in a grammar a text is. */
+export interface FollowedGrammar {
+  readonly rules: Rules
+  readonly tokens: TokenBytes
+}
+
 export type GrammarReport =
   | { readonly type: 'ready'; readonly threadFile: string | undefined }
   | { readonly type: 'failed'; readonly error: WireError }
   | { readonly type: 'checked'; readonly id: number; readonly error?: WireError; readonly isBroken: boolean }
-  | { readonly type: 'next'; readonly id: number; readonly next: NextTokens }
+  | {
+      readonly type: 'next'
+      readonly id: number
+      readonly next: NextTokens
+      readonly grammar?: FollowedGrammar | undefined
+    }
   | { readonly type: 'refused'; readonly id: number; readonly error: WireError; readonly isBroken: boolean }

@@ -1,4 +1,4 @@
-import { alt, grammarFault, text, toEbnf, type Node } from './ast.ts'
+import { alt, grammarFault, text, toEbnf, type Node, type Rules } from './ast.ts'
 import { checkEbnf } from './ebnf.ts'
 import { show } from './json-common.ts'
 import { jsonObjectRules, jsonSchemaRules, type JsonOptions } from './json-schema.ts'
@@ -42,7 +42,7 @@ export interface GrammarText {
   readonly text: string
 }
 
-const limits = { bytes: 256 * 1024, depth: 200, choices: 10_000, ebnf: 1 << 20 }
+const limits = { bytes: 256 * 1024, depth: 200, choices: 10_000, ebnf: 1 << 20, followed: 64 * 1024 }
 
 /** Checks size and form without looking deeper, in little time for any input. */
 export function toSource(spec: GrammarSpec): GrammarSource {
@@ -105,6 +105,13 @@ export function toGrammarText({ kind, text: source, compact }: GrammarSource): G
   if (ebnf.length > limits.ebnf)
     throw grammarFault(`${kind}: makes a grammar of ${ebnf.length} characters, at most ${limits.ebnf}; make it smaller`)
   return { form: 'ebnf', text: ebnf }
+}
+
+/** Our rules for a source; undefined where it has others, or too many to be sent around. */
+export function toRules({ kind, text: source, compact }: GrammarSource): Rules | undefined {
+  if (kind === 'structuralTag' || kind === 'toolCalls' || kind === 'grammar') return undefined
+  const rules = rulesOf(kind, source, { compact })
+  return toEbnf(rules).length <= limits.followed ? rules : undefined
 }
 
 function rulesOf(kind: GrammarKind, source: string, options: JsonOptions): Map<string, Node> {

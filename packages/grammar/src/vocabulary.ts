@@ -1,5 +1,6 @@
 import type { Tokenizer } from '@slipway/checkpoint'
 import { SlipwayError } from '@slipway/tensor'
+import type { TokenBytes } from './places.ts'
 
 /** The bytes of all tokens, as a grammar sees them. */
 export interface Vocabulary {
@@ -36,4 +37,14 @@ export function readVocabulary(
     size,
     stopIds,
   }
+}
+
+/** The bytes of all tokens that are text, in memory that threads share. */
+export function tokenBytes({ bytes, isSpecial }: Vocabulary): TokenBytes {
+  const texts = bytes.map((text, id) => (text && !isSpecial(id) ? text : new Uint8Array()))
+  const starts = new Int32Array(new SharedArrayBuffer(4 * (texts.length + 1)))
+  for (const [id, { length }] of texts.entries()) starts[id + 1] = starts[id]! + length
+  const all = new Uint8Array(new SharedArrayBuffer(starts.at(-1)!))
+  for (const [id, text] of texts.entries()) all.set(text, starts[id])
+  return { starts, bytes: all, longest: texts.reduce((most, { length }) => Math.max(most, length), 0) }
 }

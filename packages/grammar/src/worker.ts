@@ -2,10 +2,12 @@ import { workerData } from 'node:worker_threads'
 import { Tokenizer } from '@slipway/checkpoint'
 import { SlipwayError } from '@slipway/tensor'
 import { checkSyntax, GrammarCompiler } from './compiler.ts'
-import type { GrammarCommand, GrammarReport, GrammarWorkerData } from './protocol.ts'
+import type { TokenBytes } from './places.ts'
+import type { FollowedGrammar, GrammarCommand, GrammarReport, GrammarWorkerData } from './protocol.ts'
+import { toRules, type GrammarSource } from './spec.ts'
 import { ownThreadFile } from './thread-time.ts'
 import { TriggeredMatcher } from './triggered-matcher.ts'
-import { readVocabulary } from './vocabulary.ts'
+import { readVocabulary, tokenBytes } from './vocabulary.ts'
 
 // A thread for grammars. Whoever started it may end it at any time, which is how long computations are cut off.
 
@@ -31,6 +33,12 @@ async function main(): Promise<void> {
   first.dispose()
   const matchers = new Map<number, TriggeredMatcher>()
 
+  let tokens: TokenBytes | undefined
+  const grammarOf = (source: GrammarSource): FollowedGrammar | undefined => {
+    const rules = toRules(source)
+    return rules && { rules, tokens: (tokens ??= tokenBytes(vocabulary)) }
+  }
+
   const serve = async (command: GrammarCommand): Promise<void> => {
     const { id } = command
     try {
@@ -54,12 +62,17 @@ async function main(): Promise<void> {
         const matcher = new TriggeredMatcher(own.compile(source).matcher(specials), vocabulary, specials, after)
         matchers.set(id, matcher)
         for (const token of command.tokens) follow(matcher, token)
-        report({ type: 'next', id, next: matcher.next() })
+        report({
+          type: 'next',
+          id,
+          next: matcher.next(),
+          grammar: command.wantsGrammar ? grammarOf(source) : undefined,
+        })
         return
       }
       const matcher = matchers.get(id)
       if (!matcher) return
-      follow(matcher, command.token)
+      for (const token of command.tokens) follow(matcher, token)
       report({ type: 'next', id, next: matcher.next() })
     } catch (error) {
       const type = command.type === 'check' ? 'checked' : 'refused'

@@ -1,0 +1,226 @@
+import { miniModelDirectory } from '@slipway/mini'
+import { Tokenizer } from '@slipway/checkpoint'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { alt, chars, ref, repeat, seq, text, type Node } from './ast.ts'
+import { GrammarCompiler } from './compiler.ts'
+import { Matchers, type RemoteMatcher } from './matchers.ts'
+import { Places, type Place } from './places.ts'
+import { toRules, toSource, type GrammarSpec } from './spec.ts'
+import { readVocabulary, tokenBytes, type Vocabulary } from './vocabulary.ts'
+
+const size = 4096
+const setup = {
+  directory: miniModelDirectory,
+  vocabSize: size,
+  stopIds: [4030, 4032],
+  memoryBytes: 128 * 1024 ** 2,
+  maxGrammars: 8,
+}
+let vocabulary: Vocabulary
+let compiler: GrammarCompiler
+beforeAll(async () => {
+  vocabulary = readVocabulary(await Tokenizer.load(miniModelDirectory), { size, stopIds: setup.stopIds })
+  compiler = await GrammarCompiler.create(vocabulary, setup)
+})
+afterAll(() => expect(compiler.isBroken).toBe(false))
+
+let state = 5
+const random = (n: number): number => (state = (Math.imul(state, 48271) >>> 0) % 2147483647) % n
+
+const ids = Array.from({ length: size }, (_, id) => id)
+const isSet = (mask: Uint32Array, id: number): boolean => ((mask[id >>> 5]! >>> (id & 31)) & 1) === 1
+
+const person = (name: object): GrammarSpec => ({
+  json: {
+    type: 'array',
+    items: { type: 'object', properties: { name, age: { type: 'integer' } }, required: ['name'] },
+    minItems: 100,
+  },
+})
+const specs: readonly GrammarSpec[] = [
+  person({ type: 'string' }),
+  person({ type: 'string', minLength: 20, maxLength: 60 }),
+  { json: { type: 'array', items: { type: 'integer', minimum: -50, maximum: 1234 }, minItems: 3, maxItems: 90 } },
+  { json: { type: 'object', properties: { a: { enum: ['x', 1, null] }, b: { type: 'string', format: 'date' } } } },
+  {
+    json: {
+      anyOf: [
+        { type: 'string', pattern: '[a-zé]{3,200}' },
+        { type: 'number' },
+        { type: 'array', items: { $ref: '#' } },
+      ],
+    },
+  },
+  { jsonObject: true },
+  { regex: '([a-z ]*0)*' },
+  { regex: '(a|ab|[b-d]{2,9})*é?[^x]{30,}' },
+  { choice: ['red', 'reddish', 'blue'] },
+]
+
+describe('places against xgrammar', () => {
+  test.each(specs)('%j', (spec) => {
+    const places = new Places(toRules(toSource(spec))!, tokenBytes(vocabulary))
+    const grammar = compiler.compile(toSource(spec))
+    const mask = new Uint32Array(size / 32)
+    let numKnown = 0
+    for (let walk = 0; walk < 8; walk++) {
+      const matcher = grammar.matcher()
+      let place = places.start()
+      for (let i = 0; i < 40 && place; i++) {
+        matcher.fillMask(mask)
+        const next = place.mask.next
+        // what was learnt here, or where no token can tell the difference, holds
+        if (next?.state === 'masked') {
+          numKnown++
+          expect(Buffer.compare(next.mask, mask)).toBe(0)
+        } else places.learn(place, { state: 'masked', mask: mask.slice() })
+        const allowed = ids.filter((id) => isSet(mask, id) && !vocabulary.isSpecial(id))
+        for (let tries = 0; tries < 20; tries++) {
+          const id = random(size)
+          if (!vocabulary.isSpecial(id) && (vocabulary.bytes[id]?.length ?? 0) > 0)
+            expect(places.follow(place, id) !== undefined).toBe(isSet(mask, id))
+        }
+        if (allowed.length === 0) break
+        const token = allowed[random(allowed.length)]!
+        expect(matcher.accept(token)).toBe(true)
+        place = places.follow(place, token)
+        expect(place).toBeDefined()
+      }
+      matcher.dispose()
+    }
+    expect(numKnown).toBeGreaterThan(10)
+  })
+
+  test('a special token is no text', () => {
+    const places = new Places(toRules(toSource({ regex: 'a*' }))!, tokenBytes(vocabulary))
+    expect(places.follow(places.start()!, setup.stopIds[0]!)).toBeUndefined()
+    expect(places.follow(places.start()!, size + 5)).toBeUndefined()
+  })
+})
+
+describe('bounds', () => {
+  const letters = tokensOf(['a', 'b', 'ab', 'a'.repeat(300)])
+  const of = (root: Node, more: readonly [string, Node][] = []): Places =>
+    new Places(new Map([['root', root], ...more]), letters)
+
+  test('a grammar in too many places at once is given up', () => {
+    const many = Array.from({ length: 2000 }, (_, i) => seq(text('a'), repeat(chars([97, 98]), i, i)))
+    expect(of(alt(...many)).start()).toBeUndefined()
+    const later = of(seq(text('b'), alt(...many)))
+    expect(later.follow(later.start()!, 1)).toBeUndefined()
+    // each letter is little work, the token is not
+    const few = Array.from({ length: 40 }, (_, i) => seq(text('a'), repeat(chars([97, 98]), i, 400)))
+    const long = of(alt(...few))
+    expect(long.follow(long.start()!, 0)).toBeDefined()
+    expect(long.follow(long.start()!, 3)).toBeUndefined()
+  })
+
+  test('nothing is read for ever: empty turns, rules within rules', () => {
+    const nested = of(seq(repeat(alt(text(''), repeat(chars([97, 97]), 0, Infinity)), 3, Infinity), ref('more')), [
+      ['more', alt(text('b'), seq(text('ab'), ref('more')))],
+    ])
+    let place: Place | undefined = nested.start()
+    for (const token of [0, 0, 2, 2, 2]) place = place && nested.follow(place, token)
+    expect(place).toBeDefined()
+    expect(nested.follow(place!, 1)).toBeDefined()
+    const end = nested.follow(place!, 1)!
+    expect(nested.follow(end, 0)).toBeUndefined()
+  })
+
+  test('counts far from their bounds share a mask, near ones do not', () => {
+    const short = new Places(new Map([['root', repeat(chars([97, 97]), 10, 20)]]), tokensOf(['a', 'aaa']))
+    const masks: unknown[] = []
+    let place = short.start()
+    for (let i = 0; i <= 20; i++) {
+      masks.push(place!.mask)
+      place = short.follow(place!, 0)
+    }
+    expect(place).toBeUndefined()
+    const classes = masks.map((mask) => masks.indexOf(mask))
+    expect(classes).toEqual([0, 0, 0, 0, 0, 0, 6, 7, 8, 9, 9, 9, 9, 9, 9, 9, 16, 17, 18, 19, 20])
+  })
+
+  test('places and masks are forgotten, and texts go on', () => {
+    const many = of(seq(repeat(chars([97, 97]), 5000, 9000), text('b')))
+    let place = many.start()!
+    for (let i = 0; i < 6000; i++) {
+      many.learn(place, { state: 'masked', mask: new Uint32Array(2 ** 14) })
+      place = many.follow(place, 0)!
+    }
+    expect(many.follow(place, 1)).toBeDefined()
+  })
+})
+
+function tokensOf(texts: readonly string[]): ReturnType<typeof tokenBytes> {
+  const bytes = texts.map((one) => new TextEncoder().encode(one))
+  return tokenBytes({ bytes, isSpecial: () => false, size: bytes.length, stopIds: [] })
+}
+
+describe('matchers that know the place', () => {
+  const matchers = new Matchers(setup)
+  afterAll(() => matchers.end())
+  const settled = async (matcher: RemoteMatcher): Promise<void> => {
+    while (!matcher.next && !matcher.error) await matchers.changed(50)
+  }
+  const begin = async (regex: string): Promise<RemoteMatcher> => {
+    const matcher = matchers.open({ source: toSource({ regex }), stopIds: [], after: undefined })
+    await settled(matcher)
+    return matcher
+  }
+
+  test('a mask is asked for once; the thread catches up with what it was not told', async () => {
+    // token 0 is "!"
+    const first = await begin('!!!!a|!{6}')
+    for (const [i] of [0, 0, 0].entries()) {
+      matchers.accept(first, 0)
+      expect(first.next, `token ${i}`).toBeUndefined()
+      await settled(first)
+    }
+    const second = await begin('!!!!a|!{6}')
+    for (let i = 0; i < 3; i++) {
+      const known = first.next
+      matchers.accept(second, 0)
+      expect(second.next?.state).toBe('masked')
+      if (i === 2) expect(second.next).toEqual(known)
+    }
+    for (const state of ['masked', 'masked', 'complete']) {
+      matchers.accept(second, 0)
+      await settled(second)
+      expect(second.next?.state).toBe(state)
+    }
+    expect(second.error).toBeUndefined()
+    for (const matcher of [first, second]) matchers.close(matcher)
+  })
+
+  test('a text that the thread has not heard of for long is told to it', async () => {
+    const matcher = await begin('!*')
+    let numAsked = 0
+    for (let i = 0; i < 600; i++) {
+      matchers.accept(matcher, 0)
+      if (!matcher.next) numAsked++
+      await settled(matcher)
+    }
+    expect(matcher.error).toBeUndefined()
+    expect(numAsked).toBe(2)
+    matchers.close(matcher)
+  })
+
+  test('a thread that is lost follows all anew', async () => {
+    const good = await begin('(!!)*a')
+    for (let i = 0; i < 7; i++) {
+      matchers.accept(good, 0)
+      await settled(good)
+    }
+    const bad = matchers.open({ source: toSource({ grammar: 'root ::= nowhere' }), stopIds: [], after: undefined })
+    await settled(bad)
+    expect(bad.error?.message).toContain('nowhere')
+    await settled(good)
+    const { next } = good
+    matchers.accept(good, 0)
+    await settled(good)
+    matchers.accept(good, 0)
+    await settled(good)
+    expect(good.next).toEqual(next)
+    for (const matcher of [good, bad]) matchers.close(matcher)
+  })
+})
