@@ -60,9 +60,11 @@ export function changesOf(sequence: Sequence, vocabSize: number): LogitChanges |
     if (change) change.bias += bias
     else tokens.set(Number(token), { count: 0, inPrompt: 0, bias })
   }
-  const wanted = intersection(grammarMask(sequence), sequence.allowedMask(vocabSize))
+  const grammar = grammarMask(sequence)
+  const wanted = intersection(grammar, sequence.allowedMask(vocabSize))
   const mask = without(wanted, badTokens(sequence), vocabSize)
-  if (mask && !leavesAny(mask)) return nothingLeft(sequence)
+  // a grammar alone always leaves some, or its text is complete
+  if (mask && mask !== grammar && !leavesAny(mask)) return nothingLeft(sequence)
   if (sequence.numGenerated >= params.minTokens) return { tokens, mask }
   const unended = without(mask, sequence.stopIds, vocabSize)
   return { tokens, mask: unended && leavesAny(unended) ? unended : mask }

@@ -1,7 +1,7 @@
 import { SlipwayError } from '@slipway/tensor'
 import { GrammarThread } from './grammar-thread.ts'
 import { Places, type Place } from './places.ts'
-import type { FollowedGrammar, GrammarSetup, MatcherRequest, NextTokens } from './protocol.ts'
+import type { FollowedGrammar, GrammarReport, GrammarSetup, MatcherRequest, NextTokens } from './protocol.ts'
 
 /** One text that follows a grammar, as its owner sees it: masks are made elsewhere and arrive. */
 export class RemoteMatcher {
@@ -34,7 +34,7 @@ interface Text {
 
 /** Grammars of which masks are kept. */
 const maxGrammars = 8
-/** Tokens that the thread may be behind, so that it catches up in little time. */
+/** Tokens that one side may be behind the other, so that it catches up in little time. */
 const maxUnsent = 256
 
 /**
@@ -105,15 +105,12 @@ export class Matchers {
   }
 
   /** Takes in an answer of the thread. */
-  #take(
-    text: Text,
-    { next, grammar }: { readonly next: NextTokens; readonly grammar?: FollowedGrammar | undefined },
-  ): void {
+  #take(text: Text, { next, grammar }: Extract<GrammarReport, { type: 'next' }>): void {
     const { matcher } = text
     if (!text.isBegun) {
       text.isBegun = true
       text.places = canFollow(matcher.request) ? this.#placesOf(keyOf(matcher.request), grammar) : undefined
-      text.place = text.places?.start()
+      text.place = matcher.tokens.length < maxUnsent ? text.places?.start() : undefined
       for (const token of matcher.tokens) this.#move(text, token)
     }
     if (text.place) text.places!.learn(text.place, next)
@@ -121,8 +118,10 @@ export class Matchers {
     matcher.isLate = false
   }
 
-  #placesOf(key: string, grammar: FollowedGrammar | undefined): Places | undefined {
-    const places = this.#grammars.get(key) ?? (grammar ? new Places(grammar.rules, grammar.tokens) : null)
+  #placesOf(key: string, grammar: FollowedGrammar | null | undefined): Places | undefined {
+    let places = this.#grammars.get(key)
+    if (places === undefined && grammar !== undefined) places = grammar && new Places(grammar.rules, grammar.tokens)
+    if (places === undefined) return undefined
     this.#grammars.delete(key)
     this.#grammars.set(key, places)
     for (const oldest of this.#grammars.keys()) if (this.#grammars.size > maxGrammars) this.#grammars.delete(oldest)

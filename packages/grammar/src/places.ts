@@ -28,6 +28,8 @@ export interface Place {
   readonly mask: Mask
   /** Places behind a byte; null: it may not come. */
   readonly behind: Map<number, Place | null>
+  /** The same by the frames that read it: most bytes lead where others do. */
+  readonly behindFrames: Map<string, Place>
 }
 
 /** The bytes of all tokens, one behind the other; nothing for those that are no text. */
@@ -40,7 +42,7 @@ export interface TokenBytes {
 }
 
 /** A grammar gives up where it is in too many places at once: the thread of xgrammar knows better then. */
-const limits = { visits: 1000, tokenVisits: 4000, places: 4096, count: 2 ** 20 }
+const limits = { visits: 512, tokenVisits: 2048, places: 4096, count: 2 ** 20 }
 /** Of masks that are kept for a grammar. */
 const maxMaskBytes = 8 * 2 ** 20
 
@@ -98,7 +100,9 @@ export class Places {
     let behind = place.behind.get(byte)
     if (behind === undefined) {
       const read = place.frames.filter(({ part }) => part!.type === 'byte' && part!.allows(byte))
-      behind = read.length === 0 ? null : this.#placeOf(read.map((frame) => frame.behind!))
+      const key = read.map(({ id }) => id).join()
+      behind = read.length === 0 ? null : (place.behindFrames.get(key) ?? this.#placeOf(read.map((f) => f.behind!)))
+      if (behind) place.behindFrames.set(key, behind)
       if (behind !== undefined) place.behind.set(byte, behind)
     }
     return behind ?? null
@@ -117,7 +121,7 @@ export class Places {
     if (!place) {
       if (this.#places.size >= limits.places) this.#forget()
       const mask = this.#maskOf(keyOf(awaiting.map(({ twin }) => twin)))
-      place = { frames: awaiting.filter(({ part }) => part), mask, behind: new Map() }
+      place = { frames: awaiting.filter(({ part }) => part), mask, behind: new Map(), behindFrames: new Map() }
       this.#places.set(key, place)
     }
     return place

@@ -49,7 +49,7 @@ export interface MatcherRequest {
 export type GrammarCommand =
   /** Compiles and makes the first mask, to see whether that works. */
   | { readonly type: 'check'; readonly id: number; readonly source: GrammarSource }
-  /** Begins a matcher named `id`, `tokens` into its text. The answer holds the grammar, if it is wanted. */
+  /** Begins a matcher named `id`, `tokens` into its text. The answer holds the grammar if it is wanted, or null. */
   | {
       readonly type: 'open'
       readonly id: number
@@ -83,6 +83,6 @@ export type GrammarReport =
       readonly type: 'next'
       readonly id: number
       readonly next: NextTokens
-      readonly grammar?: FollowedGrammar | undefined
+      readonly grammar?: FollowedGrammar | null | undefined
     }
   | { readonly type: 'refused'; readonly id: number; readonly error: WireError; readonly isBroken: boolean }

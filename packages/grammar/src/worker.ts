@@ -66,7 +66,7 @@ async function main(): Promise<void> {
           type: 'next',
           id,
           next: matcher.next(),
-          grammar: command.wantsGrammar ? grammarOf(source) : undefined,
+          grammar: command.wantsGrammar ? (grammarOf(source) ?? null) : undefined,
         })
         return
       }
