@@ -42,7 +42,7 @@ export interface TokenBytes {
 }
 
 /** A grammar gives up where it is in too many places at once: the thread of xgrammar knows better then. */
-const limits = { visits: 512, tokenVisits: 2048, places: 4096, count: 2 ** 20 }
+const limits = { visits: 512, tokenVisits: 2048, places: 4096, frames: 2 ** 17, count: 2 ** 20 }
 /** Of masks that are kept for a grammar. */
 const maxMaskBytes = 8 * 2 ** 20
 
@@ -62,6 +62,8 @@ export class Places {
   readonly #known = new Set<Mask>()
   #maskBytes = 0
   #numFrames = 0
+  /** Of them, those before the last new beginning. */
+  #numForgotten = 0
   #visits = 0
 
   constructor(rules: Rules, tokens: TokenBytes) {
@@ -119,7 +121,7 @@ export class Places {
     const key = keyOf(awaiting)
     let place = this.#places.get(key)
     if (!place) {
-      if (this.#places.size >= limits.places) this.#forget()
+      if (this.#places.size >= limits.places || this.#numFrames - this.#numForgotten > limits.frames) this.#forget()
       const mask = this.#maskOf(keyOf(awaiting.map(({ twin }) => twin)))
       place = { frames: awaiting.filter(({ part }) => part), mask, behind: new Map(), behindFrames: new Map() }
       this.#places.set(key, place)
@@ -186,6 +188,7 @@ export class Places {
 
   /** Begins anew; places that are in use go on, but learn nothing from new ones. */
   #forget(): void {
+    this.#numForgotten = this.#numFrames
     this.#bottom = this.#newFrame()
     this.#places = new Map()
     this.#masks = new Map()
