@@ -1,5 +1,5 @@
 import { isObject, type JsonObject } from './json-file.ts'
-import { TextTable, type Span } from './text-table.ts'
+import { emptyHash, hashWith, TextTable } from './text-table.ts'
 
 /** The large tables of a BPE model. */
 export interface BpeTables {
@@ -127,19 +127,20 @@ function readVocab(scanner: Scanner, text: string): Vocabulary | undefined {
   const ids: number[] = []
   const others = new Map<string, number>()
   let largest = -1
-  if (!scanner.comes('}'))
+  if (!scanner.comes(closingBrace))
     do {
-      const token = scanner.string()
-      if (token === undefined || !scanner.take(':')) return undefined
+      const token = scanner.string(emptyHash)
+      const { hash, start, end } = scanner
+      if (token === undefined || !scanner.take(colon)) return undefined
       const id = scanner.integer()
-      if (id === undefined) return undefined
+      if (id < 0) return undefined
       if (id > largest) largest = id
-      if (typeof token === 'string') others.set(token, id)
-      else if (table.add(token)) ids.push(id)
+      if (token !== inPlace) others.set(token, id)
+      else if (table.add(hash, start, end)) ids.push(id)
       else return undefined
-    } while (scanner.take(','))
+    } while (scanner.take(comma))
   // a list full of holes is not worth it
-  if (!scanner.comes('}') || largest > 4 * (table.size + others.size) + 1000) return undefined
+  if (!scanner.comes(closingBrace) || largest > 4 * (table.size + others.size) + 1000) return undefined
   for (const token of others.keys()) if (table.find(token) !== undefined) return undefined
   return new Vocabulary(table, Int32Array.from(ids), others, largest + 1)
 }
@@ -150,62 +151,67 @@ function readMerges(scanner: Scanner, text: string): MergeRanks | undefined {
   const ranks: number[] = []
   const others = new Map<string, number>()
   let rank = 0
-  if (!scanner.comes(']'))
+  if (!scanner.comes(closingBracket))
     do {
       let isNew = true
-      if (scanner.take('[')) {
-        const first = scanner.string()
-        if (first === undefined || !scanner.take(',')) return undefined
-        const second = scanner.string()
-        if (second === undefined || !scanner.take(']')) return undefined
-        const [one, two] = [first, second].map((part) => textOf(part, text)) as [string, string]
-        // a space within a part would be for the library to judge
-        if (one.includes(' ') || two.includes(' ') || one === '') return undefined
-        if (typeof first === 'string' || typeof second === 'string') others.set(`${one} ${two}`, rank)
-        else isNew = table.add(first, second)
+      if (scanner.take(openingBracket)) {
+        const first = scanner.string(emptyHash)
+        const { start, end, numSpaces } = scanner
+        if (first === undefined || !scanner.take(comma)) return undefined
+        const second = scanner.string(hashWith(scanner.hash, space))
+        if (second === undefined || !scanner.take(closingBracket)) return undefined
+        if (first === inPlace && second === inPlace) {
+          // a space within a part would be for the library to judge
+          if (numSpaces > 0 || scanner.numSpaces > 0 || start === end) return undefined
+          isNew = table.add(scanner.hash, start, end, scanner.start, scanner.end)
+        } else {
+          const one = first === inPlace ? text.slice(start, end) : first
+          const two = second === inPlace ? text.slice(scanner.start, scanner.end) : second
+          if (one.includes(' ') || two.includes(' ') || one === '') return undefined
+          others.set(`${one} ${two}`, rank)
+        }
       } else {
-        const pair = scanner.string()
+        const pair = scanner.string(emptyHash)
         if (pair === undefined) return undefined
-        if (typeof pair === 'string') {
-          if (!hasOneSpace(pair, { start: 0, end: pair.length })) return undefined
+        if (pair !== inPlace) {
+          if (pair.indexOf(' ') < 1 || pair.indexOf(' ') !== pair.lastIndexOf(' ')) return undefined
           others.set(pair, rank)
-        } else if (hasOneSpace(text, pair)) isNew = table.add(pair)
-        else return undefined
+        } else {
+          if (scanner.numSpaces !== 1 || text.charCodeAt(scanner.start) === space) return undefined
+          isNew = table.add(scanner.hash, scanner.start, scanner.end)
+        }
       }
       if (!isNew) return undefined
       if (table.size > ranks.length) ranks.push(rank)
       rank++
-    } while (scanner.take(','))
-  if (!scanner.comes(']')) return undefined
+    } while (scanner.take(comma))
+  if (!scanner.comes(closingBracket)) return undefined
   for (const pair of others.keys()) if (table.find(pair) !== undefined) return undefined
   return new MergeRanks(table, Int32Array.from(ranks), others)
 }
 
-function textOf(part: Span | string, text: string): string {
-  return typeof part === 'string' ? part : text.slice(part.start, part.end)
-}
+const spaces = /\s*/y
+const [quote, backslash, space, comma, colon] = [0x22, 0x5c, 0x20, 0x2c, 0x3a]
+const [openingBracket, closingBracket, closingBrace] = [0x5b, 0x5d, 0x7d]
+/** Stands for a text that the file has as it is, so that nobody makes a string of it. */
+const inPlace = Symbol('in place')
 
-/** Whether a merge has one space, and not at its start. */
-function hasOneSpace(text: string, { start, end }: Span): boolean {
-  let found = -1
-  for (let i = start; i < end; i++) {
-    if (text.charCodeAt(i) !== 0x20) continue
-    if (found >= 0) return false
-    found = i
-  }
-  return found > start
-}
-
-const space = /\s*/y
-const [quote, backslash] = [0x22, 0x5c]
-
-/** A position in JSON text. Methods give undefined or false, and stay, where something else is found. */
+/** A position in JSON text. Methods give undefined, false or -1, and stay, where something else is found. */
 class Scanner {
   readonly #text: string
+  /** The same: an array is read faster than a string. */
+  readonly #units: Uint16Array
   position = 0
+  /** Of the last `string` that was in place: where it begins, behind its end, its hash, and how many spaces it has. */
+  start = 0
+  end = 0
+  hash = 0
+  numSpaces = 0
 
   constructor(text: string) {
     this.#text = text
+    const { buffer, byteOffset } = Buffer.from(text, 'utf16le')
+    this.#units = new Uint16Array(buffer, byteOffset, text.length)
   }
 
   /** Goes behind `"name": {` or `[`, wherever that is next; a quote within a string would have a backslash before it. */
@@ -217,32 +223,43 @@ class Scanner {
   }
 
   /** Whether this character is next, after spaces. */
-  comes(character: string): boolean {
+  comes(character: number): boolean {
     // most files have no spaces here
-    if (this.#text[this.position] !== character) {
-      space.lastIndex = this.position
-      space.test(this.#text)
-      this.position = space.lastIndex
+    if (this.#units[this.position] !== character) {
+      spaces.lastIndex = this.position
+      spaces.test(this.#text)
+      this.position = spaces.lastIndex
     }
-    return this.#text[this.position] === character
+    return this.#units[this.position] === character
   }
 
-  take(character: string): boolean {
+  take(character: number): boolean {
     if (!this.comes(character)) return false
     this.position++
     return true
   }
 
-  /** A text by its place, or itself where it is written with escapes. */
-  string(): Span | string | undefined {
-    if (!this.comes('"')) return undefined
-    const start = this.position
-    let end = start + 1
-    for (let unit; end < this.#text.length && (unit = this.#text.charCodeAt(end)) !== quote; end++)
-      if (unit === backslash) return this.#escaped(start)
-    if (end === this.#text.length) return undefined
-    this.position = end + 1
-    return { start: start + 1, end }
+  /** A text that goes on from one of this hash; itself where it is written with escapes. */
+  string(from: number): typeof inPlace | string | undefined {
+    if (!this.comes(quote)) return undefined
+    const units = this.#units
+    let hash = from
+    let numSpaces = 0
+    for (let at = this.position + 1; at < units.length; at++) {
+      const unit = units[at]!
+      if (unit === backslash) return this.#escaped(this.position)
+      if (unit === quote) {
+        this.start = this.position + 1
+        this.end = at
+        this.hash = hash
+        this.numSpaces = numSpaces
+        this.position = at + 1
+        return inPlace
+      }
+      hash = hashWith(hash, unit)
+      if (unit === space) numSpaces++
+    }
+    return undefined
   }
 
   #escaped(start: number): string | undefined {
@@ -256,17 +273,18 @@ class Scanner {
   }
 
   /** A whole number from 0 to 2^31. */
-  integer(): number | undefined {
-    this.comes('0')
+  integer(): number {
+    this.comes(0x30)
     const start = this.position
     let value = 0
-    for (; ; this.position++) {
-      const digit = this.#text.charCodeAt(this.position) - 48
+    let at = start
+    for (; at < this.#units.length; at++) {
+      const digit = this.#units[at]! - 48
       if (!(digit >= 0 && digit <= 9)) break
       value = value * 10 + digit
     }
-    const length = this.position - start
-    return length > 0 && length < 10 ? value : undefined
+    this.position = at
+    return at > start && at - start < 10 ? value : -1
   }
 }
 

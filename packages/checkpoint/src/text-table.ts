@@ -1,9 +1,3 @@
-/** A text within another: where it begins, and behind its end. */
-export interface Span {
-  readonly start: number
-  readonly end: number
-}
-
 /**
  * Texts that stand in a larger one, each numbered in the order of `add`, found again without a string of their own:
  * 300,000 entries of tokenizer.json as strings in a Map take longer to make than all the rest of a start. A key is one
@@ -31,34 +25,33 @@ export class TextTable {
     return this.#size
   }
 
-  /** False, and nothing is added, when the key is there already. */
-  add(first: Span, second?: Span): boolean {
-    const text = this.#text
-    let hash = hashOf(text, first.start, first.end, seed)
-    if (second) hash = hashOf(text, second.start, second.end, step(hash, space))
-    const mask = this.#slots.length - 1
+  /**
+   * False, and nothing is added, when the key is there already. The key is from `start` to `end`, and, unless `start2` is
+   * -1, a space and from `start2` to `end2`; `hash` is its hash, which whoever looked for its end has made meanwhile.
+   */
+  add(hash: number, start: number, end: number, start2 = -1, end2 = -1): boolean {
+    if (this.#size === this.#hashes.length) this.#grow()
+    const [slots, hashes] = [this.#slots, this.#hashes]
+    const mask = slots.length - 1
     let slot = mix(hash) & mask
-    for (let entry; (entry = this.#slots[slot]! - 1) >= 0; slot = (slot + 1) & mask) {
-      if (this.#hashes[entry] !== hash) continue
-      const other = this.keyAt(entry)
-      const own = text.slice(first.start, first.end)
-      if (other === (second ? `${own} ${text.slice(second.start, second.end)}` : own)) return false
-    }
-    if (this.#size === this.#hashes.length) return (this.#grow(), this.add(first, second))
+    for (let entry; (entry = slots[slot]! - 1) >= 0; slot = (slot + 1) & mask)
+      if (hashes[entry] === hash && this.keyAt(entry) === this.#key(start, end, start2, end2)) return false
     const entry = this.#size++
     const at = 4 * entry
-    this.#slots[slot] = entry + 1
-    this.#hashes[entry] = hash
-    this.#spans[at] = first.start
-    this.#spans[at + 1] = first.end
-    this.#spans[at + 2] = second ? second.start : -1
-    this.#spans[at + 3] = second ? second.end : -1
+    const spans = this.#spans
+    slots[slot] = entry + 1
+    hashes[entry] = hash
+    spans[at] = start
+    spans[at + 1] = end
+    spans[at + 2] = start2
+    spans[at + 3] = end2
     return true
   }
 
   /** The number of a key, or of two parts with a space between them; undefined where there is none. */
   find(key: string): number | undefined {
-    const hash = hashOf(key, 0, key.length, seed)
+    let hash = emptyHash
+    for (let i = 0; i < key.length; i++) hash = hashWith(hash, key.charCodeAt(i))
     const mask = this.#slots.length - 1
     for (let slot = mix(hash) & mask, entry; (entry = this.#slots[slot]! - 1) >= 0; slot = (slot + 1) & mask)
       if (this.#hashes[entry] === hash && this.keyAt(entry) === key) return entry
@@ -66,10 +59,13 @@ export class TextTable {
   }
 
   keyAt(entry: number): string {
-    const at = 4 * entry
-    const first = this.#text.slice(this.#spans[at], this.#spans[at + 1])
-    const start = this.#spans[at + 2]!
-    return start < 0 ? first : `${first} ${this.#text.slice(start, this.#spans[at + 3])}`
+    const [start, end, start2, end2] = this.#spans.subarray(4 * entry, 4 * entry + 4)
+    return this.#key(start!, end!, start2!, end2!)
+  }
+
+  #key(start: number, end: number, start2: number, end2: number): string {
+    const first = this.#text.slice(start, end)
+    return start2 < 0 ? first : `${first} ${this.#text.slice(start2, end2)}`
   }
 
   #grow(): void {
@@ -89,16 +85,9 @@ export class TextTable {
   }
 }
 
-const space = 0x20
-/** FNV-1a over UTF-16 units. */
-const seed = 0x811c9dc5 | 0
-const step = (hash: number, unit: number): number => Math.imul(hash ^ unit, 0x01000193)
-
-function hashOf(text: string, start: number, end: number, from: number): number {
-  let hash = from
-  for (let i = start; i < end; i++) hash = step(hash, text.charCodeAt(i))
-  return hash
-}
+/** The hash of no text, and that of a text with one UTF-16 unit more: FNV-1a. */
+export const emptyHash = 0x811c9dc5 | 0
+export const hashWith = (hash: number, unit: number): number => Math.imul(hash ^ unit, 0x01000193)
 
 /** Brings the high bits down, which the low ones of FNV know little of. */
 function mix(hash: number): number {
