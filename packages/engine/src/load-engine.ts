@@ -62,7 +62,8 @@ export interface PlacedModel {
 }
 
 /**
- * Loads a checkpoint onto a device, by default a new one as the options name it. The checkpoint is closed. `adapters` are
+ * Loads a checkpoint onto a device, by default a new one as the options name it. The checkpoint is closed, at once or when
+ * its last rows are there. `adapters` are
  * those of a model of the same config on that device.
  */
 export async function placeModel(
@@ -73,12 +74,12 @@ export async function placeModel(
   adapters?: LoraTables,
 ): Promise<PlacedModel> {
   const checkpoint = await openCheckpoint(directory)
+  let report: LoadReport | undefined
   try {
     const dtype = floatType(options.dtype, checkpoint.config.dtype)
     const poolingConfig = await readPoolingConfig(directory, checkpoint.config)
     const purpose = purposeOf(poolingConfig, options)
     const tokenIds = purpose === 'classify' ? await classTokenIds(directory, poolingConfig, options) : undefined
-    let report: LoadReport | undefined
     const model = await loadModel(checkpoint, device, {
       dtype,
       activations: activationType(options, dtype),
@@ -88,6 +89,7 @@ export async function placeModel(
       classTokenIds: tokenIds,
       lora: adapters ?? (options.enableLora ? options : undefined),
       packedCache: packedCache(options),
+      late: true,
       onLoaded: (loaded) => (report = loaded),
       onProgress: (done, total) => onProgress({ stage: 'weights', done, total }),
     })
@@ -102,7 +104,8 @@ export async function placeModel(
     const fromPackedCache = report?.fromCache ?? false
     return { checkpoint, device, model, dtype, kvDtype, purpose, poolingConfig, fromPackedCache, release }
   } finally {
-    checkpoint.close()
+    if (report?.late) void report.late.complete.finally(() => checkpoint.close())
+    else checkpoint.close()
   }
 }
 

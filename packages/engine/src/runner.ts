@@ -86,6 +86,8 @@ export class Runner {
     const [pooled, sampled] = [true, false].map((pools) =>
       chunks.filter(({ sequence }) => (sequence.request.pooling !== undefined) === pools),
     )
+    const { lateRows } = this.#model
+    if (lateRows?.isPending) lateRows.need(chunks.flatMap(idsOf))
     try {
       return [
         ...(pooled!.length > 0 ? await this.#pooler.run(pooled!) : []),
@@ -310,6 +312,10 @@ export class Runner {
       return { logprob: values![start]!, rank: ranks![i]!, top }
     })
   }
+}
+
+function idsOf({ sequence: { tokens, numComputed }, numTokens }: Chunk): readonly number[] {
+  return tokens.slice(numComputed, numComputed + numTokens)
 }
 
 function tokensOf(sequences: readonly Sequence[], drawn: ArrayLike<number>): Sampled[] {

@@ -72,6 +72,8 @@ export function decoder(device: Device, config: ModelConfig, weights: Weights, t
   })
   const norm = weights.vector(`${prefix}norm.weight`, hiddenSize)
   const { vocabulary, head, unused } = decoderHeads(weights, config, prefix, embed)
+  const isHead = vocabulary && 'weight' in vocabulary && vocabulary.weight === embed.weight
+  if (!isHead) weights.lookedUp(embed)
   weights.finish([/rotary_emb\.inv_freq$/, ...unused])
 
   const { inverseFrequencies, attentionScale } = ropeInverseFrequencies(config)

@@ -66,6 +66,7 @@ export function encoder(config: ModelConfig, weights: Weights, traits: EncoderTr
   }
   const embeddings = `${prefix}embeddings`
   const words = weights.matrix(`${embeddings}.word_embeddings.weight`, config.vocabSize, hiddenSize)
+  weights.lookedUp(words)
   const numPositions = config.maxPositionEmbeddings + positionOffset
   const places = weights.table(`${embeddings}.position_embeddings.weight`, numPositions, hiddenSize, positionOffset)
   const numTypes = weights.shape(`${embeddings}.token_type_embeddings.weight`)[0]!

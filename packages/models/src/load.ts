@@ -19,6 +19,8 @@ export interface LoadModelOptions extends Omit<WeightOptions, 'adapters'> {
   readonly lora?: LoraOptions | LoraTables | undefined
   /** Where packed weights are kept from one start to the next; absent: nowhere. */
   readonly packedCache?: PackedCache | undefined
+  /** Whether embeddings may come after the load; whoever runs the model then heeds `lateRows`, and the checkpoint stays open. */
+  readonly late?: boolean
   /** Told where the weights came from. */
   readonly onLoaded?: (report: LoadReport) => void
 }
@@ -27,7 +29,7 @@ export interface LoadModelOptions extends Omit<WeightOptions, 'adapters'> {
 export async function loadModel(
   checkpoint: Checkpoint,
   device: Device,
-  { packedCache, onLoaded, lora, ...options }: LoadModelOptions,
+  { packedCache, late = false, onLoaded, lora, ...options }: LoadModelOptions,
 ): Promise<LanguageModel> {
   const { config } = checkpoint
   const supported = supportedModelTypes()
@@ -48,8 +50,9 @@ export async function loadModel(
   const model = build(device, config, weights)
   const report = await weights.load({
     cache: packedCache,
+    late,
     identity: JSON.stringify([weights.purpose, weights.classTokenIds ?? [], config.raw]),
   })
   onLoaded?.(report)
-  return adapters ? { ...model, adapters } : model
+  return { ...model, adapters, lateRows: report.late }
 }

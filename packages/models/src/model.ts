@@ -1,5 +1,5 @@
 import type { ModelConfig } from '@slipway/checkpoint'
-import type { KvCache, Tensor } from '@slipway/tensor'
+import type { KvCache, LateRows, Tensor } from '@slipway/tensor'
 import type { LoraTables } from './lora-table.ts'
 
 /** The rows of one step: R tokens of S sequences, in any mixture of prefill and decode. All tensors are i32. */
@@ -42,6 +42,8 @@ export interface LanguageModel {
   readonly numParameters: number
   /** Where adapters are put; undefined when it was loaded without room for any. */
   readonly adapters?: LoraTables | undefined
+  /** Embeddings that are not on the device yet: to be told the ids of every step before it is run. */
+  readonly lateRows?: LateRows | undefined
   /**
    * Causal tokens see those before them; bidirectional ones see their whole text, which has to be in one step. Keys of
    * the latter are needed no longer than their layer, so all layers may share one cache.

@@ -150,6 +150,11 @@ export class Weights {
     return { weight: this.#loader.floats([this.#take(name, [rows, cols])], cols, this.#options.dtype) }
   }
 
+  /** Says of a matrix that single rows of it are looked up and nothing else. */
+  lookedUp({ weight }: LinearWeight): void {
+    this.#loader.lookedUp(weight)
+  }
+
   /**
    * A linear layer whose outputs are those of `modules` one after another (q, k and v; gate and up), each `sizes[i]`
    * wide over `cols` inputs. Names are module names: `.weight` and `.bias` are added.

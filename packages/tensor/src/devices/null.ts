@@ -54,6 +54,7 @@ class NullBackend implements Backend {
         const { words, scales } = roundedShapes(rowsOf(parts), cols, rounding)
         return { words: device.zeros(words, 'u32'), scales: device.zeros(scales, 'f16') }
       },
+      lookedUp: () => {},
       load: () =>
         Promise.resolve({
           fromCache: false,

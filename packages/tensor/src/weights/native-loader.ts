@@ -1,9 +1,12 @@
 import type { Device } from '../device.ts'
-import { dtypes, type DType } from '../dtype.ts'
+import { bytesOf, dtypes, type DType } from '../dtype.ts'
 import { SlipwayError } from '../errors.ts'
 import { faults, type Engine, type Native } from '../native.ts'
 import { byteLengthOf, Tensor, type Spec, type Storage } from '../tensor.ts'
 import { fingerprintOf } from './fingerprint.ts'
+import { LateChunkRows } from './late-rows.ts'
+import type { LateChunks, PackedCache } from './packed-cache.ts'
+import type { Chunk } from './packed-file.ts'
 import { cutShort, notFinite, storedBytes, type StoredRows } from './stored-rows.ts'
 import { roundedShapes, rowsOf } from './weight-loader.ts'
 import type { LoadOptions, LoadReport, OnLoaded, Rounding, WeightLoader } from './weight-loader.ts'
@@ -47,6 +50,7 @@ export class NativeLoader implements WeightLoader {
   readonly #release: (memory: Memory) => void
   readonly #onLoaded: OnLoaded
   readonly #entries: Entry[] = []
+  #lookedUp: Entry | undefined
 
   constructor(
     parts: {
@@ -80,11 +84,15 @@ export class NativeLoader implements WeightLoader {
     return { words, scales }
   }
 
+  lookedUp(weight: Tensor): void {
+    this.#lookedUp = this.#entries.find(({ tensors }) => tensors[0] === weight)
+  }
+
   #tensor(shape: readonly number[], dtype: DType): Tensor {
     return new Tensor(this.#device, { shape, dtype }, { layout: 'panel' })
   }
 
-  async load({ cache, identity = '' }: LoadOptions = {}): Promise<LoadReport> {
+  async load({ cache, identity = '', late = false }: LoadOptions = {}): Promise<LoadReport> {
     const { places, slabs } = layOut(this.#entries)
     const memory = slabs.map((bytes) => this.#allocate(bytes))
     for (const [tensor, { slab, offset, byteLength }] of places) {
@@ -94,9 +102,21 @@ export class NativeLoader implements WeightLoader {
     }
     const release = (): void => memory.forEach(this.#release)
     try {
-      const report = await this.#fill(memory, { cache, identity, places: [...places.values()] })
-      // a copy that is being written must be right
-      return { ...report, release: () => report.cached.then(release) }
+      const lateEntry = late ? this.#lookedUp : undefined
+      const latePlace = lateEntry && places.get(lateEntry.tensors[0]!)!
+      const { lateChunks, ...report } = await this.#fill(memory, {
+        cache,
+        identity,
+        places: [...places.values()],
+        isLate: latePlace && ((chunk) => chunk.memory === memory[latePlace.slab] && isWithin(chunk, latePlace)),
+      })
+      const lateRows = lateChunks && this.#lateRows(lateEntry!, latePlace!.offset, lateChunks)
+      const releaseAll = (): Promise<void> => {
+        lateRows?.cancel()
+        // a copy that is being written must be right
+        return report.cached.then(release)
+      }
+      return { ...report, late: lateRows, release: releaseAll }
     } catch (error) {
       release()
       throw error
@@ -105,8 +125,8 @@ export class NativeLoader implements WeightLoader {
 
   async #fill(
     memory: readonly Memory[],
-    { cache, identity, places }: Required<Pick<LoadOptions, 'identity'>> & LoadOptions & { places: readonly Place[] },
-  ): Promise<Omit<LoadReport, 'release'>> {
+    { cache, identity, places, isLate }: FillOptions,
+  ): Promise<Omit<LoadReport, 'release' | 'late'> & { lateChunks?: LateChunks | undefined }> {
     const residentBytes = memory.reduce((sum, { byteLength }) => sum + byteLength, 0)
     const uncached = { fromCache: false, residentBytes, cached: Promise.resolve() }
     if (!cache || residentBytes < leastCachedBytes) {
@@ -116,10 +136,19 @@ export class NativeLoader implements WeightLoader {
     const key = this.#fingerprint(identity, places)
     const access = { native: this.#native, engine: this.#engine }
     const stored = this.#storedBytes()
-    if (await cache.read(key, memory, access, (share) => this.#onLoaded(share * stored)))
-      return { ...uncached, fromCache: true }
+    const kept = await cache.read(key, memory, access, (share) => this.#onLoaded(share * stored), isLate)
+    if (kept) return { ...uncached, fromCache: true, lateChunks: kept.late }
     await this.#fillFromFiles()
     return { ...uncached, cached: cache.write(key, memory, access) }
+  }
+
+  #lateRows(entry: Entry, offset: number, chunks: LateChunks): LateChunkRows {
+    const { buffer, byteOffset, byteLength } = entry.tensors[0]!.storage as Memory
+    const panelBytes = panelColumns * entry.cols * bytesOf(entry.dtype)
+    return new LateChunkRows(chunks, { offset, panelBytes, panelRows: panelColumns }, () => {
+      new Uint8Array(buffer, byteOffset, byteLength).fill(0)
+      this.#fillEntry(entry)
+    })
   }
 
   #storedBytes(): number {
@@ -178,10 +207,22 @@ export class NativeLoader implements WeightLoader {
   }
 }
 
+interface FillOptions {
+  readonly cache: PackedCache | undefined
+  readonly identity: string
+  readonly places: readonly Place[]
+  readonly isLate: ((chunk: Chunk) => boolean) | undefined
+}
+
 interface Place {
   readonly slab: number
   readonly offset: number
   readonly byteLength: number
+}
+
+/** Whether nothing else lies in a chunk of the same piece of memory. */
+function isWithin(chunk: Chunk, { offset, byteLength }: Place): boolean {
+  return chunk.offset >= offset && chunk.offset + chunk.length <= offset + byteLength
 }
 
 /** Gives every tensor a place in few large pieces of memory. */

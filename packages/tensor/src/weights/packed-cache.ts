@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, open, readdir, rename, rm, stat, statfs, utimes, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Engine, Native } from '../native.ts'
+import { concatBytes } from '../device.ts'
+import type { Engine, Failure, Native } from '../native.ts'
 import type { Memory } from './native-loader.ts'
 import { chunksOf, decodeHeader, encodeHeader, type Chunk } from './packed-file.ts'
 
@@ -21,9 +22,26 @@ interface Access {
   readonly engine: Engine
 }
 
+/** Chunks of an open file that are still to be read, into memory that must not be used before. */
+export interface LateChunks {
+  /** By their place in their piece of memory. */
+  readonly left: Map<number, Chunk>
+  /** Reads those at these places; false when they are damaged, and the file is removed. Throws when the device is closed. */
+  read(places: readonly number[]): boolean
+  close(): Promise<void>
+}
+
+/** A chunk and the 8 bytes of its checksum. */
+interface Summed {
+  readonly chunk: Chunk
+  readonly sum: Uint8Array
+}
+
 const ending = '.packed'
 /** Read between two reports of progress. */
 const batchChunks = 32
+/** The failure of a call whose device is closed (native/command.h). */
+const malformed = 1
 /** A temporary file that nobody has written to for this long belongs to a process that died. */
 const staleAfterMs = 3_600_000
 
@@ -46,44 +64,50 @@ export class PackedCache {
   }
 
   /**
-   * Fills the memory with what was kept under the key; false when there is nothing, or nothing sound (it is then
-   * removed, and the memory zero again).
+   * Fills the memory with what was kept under the key; undefined when there is nothing, or nothing sound (it is then
+   * removed, and the memory zero again). Chunks that are `late` are left out, and can be read afterwards.
    */
   async read(
     key: string,
     memory: readonly Memory[],
     { native, engine }: Access,
     onRead: (share: number) => void,
-  ): Promise<boolean> {
+    isLate: (chunk: Chunk) => boolean = () => false,
+  ): Promise<{ readonly late: LateChunks | undefined } | undefined> {
     const path = this.#path(key)
     const chunks = chunksOf(memory)
     const file = await open(path, 'r').catch(() => undefined)
-    if (!file) return false
+    if (!file) return undefined
+    let late: LateChunks | undefined
     try {
       const sums = await decodeHeader(file, key, chunks)
-      for (let i = 0; i < chunks.length; i += batchChunks) {
-        const batch = chunks.slice(i, i + batchChunks)
-        const fields = batch.flatMap(({ fileOffset, address, length }) => [fileOffset, address, length])
-        const failure = native.readChunks(
-          engine,
-          file.fd,
-          Float64Array.from(fields),
-          sums.subarray(8 * i, 8 * (i + batch.length)),
-        )
-        if (failure) throw new Error(`it is damaged at byte ${failure[2]}`)
+      const all = chunks.map((chunk, i) => ({ chunk, sum: sums.subarray(8 * i, 8 * i + 8) }))
+      const now = all.filter(({ chunk }) => !isLate(chunk))
+      for (let i = 0; i < now.length; i += batchChunks) {
+        const batch = now.slice(i, i + batchChunks)
+        const failure = readChunks({ native, engine }, file.fd, batch)
+        if (failure) throw new Error(damagedAt(failure))
         onRead(batch.length / chunks.length)
         await new Promise(setImmediate)
       }
+      if (now.length < all.length) {
+        late = lateChunks(
+          { native, engine },
+          file,
+          path,
+          all.filter(({ chunk }) => isLate(chunk)),
+        )
+        onRead(1 - now.length / all.length)
+      }
       // used just now: the last to be removed
       await utimes(path, new Date(), new Date()).catch(() => {})
-      return true
+      return { late }
     } catch (error) {
-      warn(`the packed weights in ${path} are made anew: ${(error as Error).message}`)
-      await rm(path, { force: true }).catch(() => {})
+      await discard(path, (error as Error).message)
       for (const chunk of chunks) bytesOfChunk(chunk).fill(0)
-      return false
+      return undefined
     } finally {
-      await file.close()
+      if (!late) await file.close()
     }
   }
 
@@ -131,6 +155,39 @@ export class PackedCache {
     const kept = await list(this.directory).catch(() => [])
     return { files: kept.length, bytes: kept.reduce((sum, { size }) => sum + size, 0) }
   }
+}
+
+function readChunks({ native, engine }: Access, descriptor: number, chunks: readonly Summed[]): Failure | undefined {
+  const fields = chunks.flatMap(({ chunk: { fileOffset, address, length } }) => [fileOffset, address, length])
+  return native.readChunks(engine, descriptor, Float64Array.from(fields), concatBytes(chunks.map(({ sum }) => sum)))
+}
+
+function lateChunks(access: Access, file: FileHandle, path: string, chunks: readonly Summed[]): LateChunks {
+  const sums = new Map(chunks.map(({ chunk, sum }) => [chunk, sum]))
+  const left = new Map(chunks.map(({ chunk }) => [chunk.offset, chunk]))
+  return {
+    left,
+    read(places) {
+      const due = places.map((place) => left.get(place)!)
+      const failure = readChunks(
+        access,
+        file.fd,
+        due.map((chunk) => ({ chunk, sum: sums.get(chunk)! })),
+      )
+      if (failure?.[0] === malformed) throw new Error('the device is closed')
+      if (failure) void discard(path, damagedAt(failure))
+      else for (const place of places) left.delete(place)
+      return failure === undefined
+    },
+    close: () => file.close(),
+  }
+}
+
+const damagedAt = ([, , at]: Failure): string => `it is damaged at byte ${at}`
+
+async function discard(path: string, reason: string): Promise<void> {
+  warn(`the packed weights in ${path} are made anew: ${reason}`)
+  await rm(path, { force: true }).catch(() => {})
 }
 
 /** The kept files; what dead writers have left is removed. */

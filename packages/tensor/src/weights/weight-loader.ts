@@ -16,6 +16,17 @@ export interface LoadOptions {
   readonly cache?: PackedCache | undefined
   /** Whatever decides the bits besides the files and what was asked for; part of the cache's key. */
   readonly identity?: string
+  /** Whether rows of a weight that is `lookedUp` may come after the load, as `LoadReport.late` has it. */
+  readonly late?: boolean
+}
+
+/** Rows of a weight that are not on the device yet. */
+export interface LateRows {
+  readonly isPending: boolean
+  /** Puts these rows there, at once. Throws as a load does when they can be had from nowhere. */
+  need(ids: readonly number[]): void
+  /** Settles when all rows are there, which happens by itself, or were given up; the checkpoint stays open until then. */
+  readonly complete: Promise<void>
 }
 
 export interface LoadReport {
@@ -25,6 +36,8 @@ export interface LoadReport {
   readonly residentBytes: number
   /** Settles when a new cache file is in place, or given up with a warning. */
   readonly cached: Promise<void>
+  /** Whoever runs anything says before which rows it looks up. */
+  readonly late?: LateRows | undefined
   /** Gives the memory of the weights back to the system where it can; they are of no use afterwards. */
   release(): Promise<void>
 }
@@ -38,6 +51,8 @@ export interface WeightLoader {
   floats(parts: readonly StoredRows[], cols: number, dtype: DType): Tensor
   /** A weight for quantizedLinear, rounded as `quantizeGroups` does. */
   rounded(parts: readonly StoredRows[], cols: number, rounding: Rounding): { words: Tensor; scales: Tensor }
+  /** Says of a weight of `floats` that single rows of it are looked up and nothing else; of one at most. */
+  lookedUp(weight: Tensor): void
   load(options?: LoadOptions): Promise<LoadReport>
 }
 
@@ -77,6 +92,10 @@ export class DirectLoader implements WeightLoader {
         'f16',
       ),
     }
+  }
+
+  lookedUp(): void {
+    // all is there
   }
 
   load(): Promise<LoadReport> {
