@@ -196,7 +196,12 @@ export class Weights {
   }
 
   #bias(modules: readonly string[], sizes: readonly number[]): Tensor {
-    const values = modules.flatMap((name, i) => Array.from(this.#values(`${name}.bias`, sizes[i]!)))
+    const values = new Float32Array(sizes.reduce((a, b) => a + b, 0))
+    let start = 0
+    for (const [i, name] of modules.entries()) {
+      values.set(this.#values(`${name}.bias`, sizes[i]!), start)
+      start += sizes[i]!
+    }
     return this.#device.tensor(values, [values.length], 'f32')
   }
 
