@@ -1,9 +1,16 @@
-import { describe, expect, test } from 'vitest'
+import type { LLM } from '@slipway/engine'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createApp } from '../app.ts'
-import { eventsOf, expectIdle, modelName, post, useModel } from '../testing/harness.ts'
+import { eventsOf, expectIdle, modelName, post, startModel } from '../testing/harness.ts'
 
-const llm = useModel()
-const app = createApp(llm, { servedModelNames: [modelName] })
+let llm: LLM
+let app: ReturnType<typeof createApp>
+beforeAll(async () => {
+  llm = startModel()
+  await llm.ready
+  app = createApp(llm, { servedModelNames: [modelName] })
+})
+afterAll(() => llm.close())
 
 const base = { model: modelName, temperature: 1, seed: 4, max_tokens: 120 }
 const chat = { ...base, messages: [{ role: 'user', content: 'Tell me about Anna, in JSON.' }] }
