@@ -122,6 +122,30 @@ SLIPWAY_INLINE void dotPairs(Bits& sum, Bits weights, Bits quad) {
   sum = _mm_add_epi16(sum, _mm_maddubs_epi16(weights, quad));
 #endif
 }
+// Two at a time: multiplies that follow one another leave the ports of the additions free.
+SLIPWAY_INLINE void dotPairs(Bits (&sums)[2], const Bits* weights, Bits quad) {
+#if defined(__AVX2__)
+  Bits first, second;
+  asm("vpmaddubsw %6, %4, %2\n\tvpmaddubsw %6, %5, %3\n\tvpaddw %2, %0, %0\n\tvpaddw %3, %1, %1"
+      : "+x"(sums[0]), "+x"(sums[1]), "=&x"(first), "=&x"(second)
+      : "x"(weights[0]), "x"(weights[1]), "x"(quad));
+#else
+  for (int i = 0; i < 2; i++) dotPairs(sums[i], weights[i], quad);
+#endif
+}
+
+// The same of 16-bit numbers, whose sums of pairs have 32 bits.
+SLIPWAY_INLINE void dotWide(Bits& first, Bits& second, const Bits (&weights)[2], Bits quad) {
+#if defined(__AVX2__)
+  Bits a, b;
+  asm("vpmaddwd %6, %4, %2\n\tvpmaddwd %6, %5, %3\n\tvpaddd %2, %0, %0\n\tvpaddd %3, %1, %1"
+      : "+x"(first), "+x"(second), "=&x"(a), "=&x"(b)
+      : "x"(weights[0]), "x"(weights[1]), "x"(quad));
+#else
+  first = _mm_add_epi32(first, _mm_madd_epi16(weights[0], quad));
+  second = _mm_add_epi32(second, _mm_madd_epi16(weights[1], quad));
+#endif
+}
 
 using Dots = Bits;
 template <Form F>
@@ -134,72 +158,90 @@ SLIPWAY_INLINE void dotOnce(Dots& sum, Dots weights, Dots quad) {
   else sum = SLIPWAY_BITS(add_epi32)(sum, SLIPWAY_BITS(madd_epi16)(weights, quad));
 }
 
-// A block of steps is added up in 16 bits, then widened.
-template <int M, int C, int kAhead>
-SLIPWAY_INLINE void dotNibbles(I (&sums)[M][C], const uint8_t* w, const uint8_t* q, int64_t steps) {
-  constexpr int kVectors = C * kParts;
-  constexpr int64_t kBlock = 4;
-  for (int64_t done = 0; done < steps; done += kBlock) {
-    int64_t end = steps - done < kBlock ? steps - done : kBlock;
-    Bits pairs[M][kVectors];
+// Loads of the next step, made before this one ends, would push sums out of registers.
+SLIPWAY_INLINE void keepOrder() { asm volatile("" ::: "memory"); }
+
+// Adds kSteps steps, few enough for 16 bits, then widens.
+template <int M, int C, int kAhead, int kSteps>
+SLIPWAY_INLINE void dotBlock(I (&sums)[M][C], const uint8_t* w, const uint8_t* q) {
+  constexpr int kTwos = C * kParts / 2;
+  Bits pairs[M][kTwos][2];
+  SLIPWAY_UNROLL
+  for (int m = 0; m < M; m++) {
     SLIPWAY_UNROLL
-    for (int m = 0; m < M; m++) {
+    for (int c = 0; c < kTwos; c++) pairs[m][c][0] = pairs[m][c][1] = Bits{};
+  }
+  SLIPWAY_UNROLL
+  for (int i = 0; i < kSteps; i++, w += kStepBytes, q += 8 * M) {
+    askAhead<kAhead>(w);
+    // loading twice costs less than holding both halves in registers
+    SLIPWAY_UNROLL
+    for (int h = 0; h < 2; h++) {
+      Bits weights[kTwos][2];
       SLIPWAY_UNROLL
-      for (int c = 0; c < kVectors; c++) pairs[m][c] = Bits{};
-    }
-    for (int64_t i = 0; i < end; i++, w += kStepBytes, q += 8 * M) {
-      askAhead<kAhead>(w);
-      // loading twice costs less than holding both halves in registers
+      for (int c = 0; c < 2 * kTwos; c++) {
+        Bits both = loadBits(w + c * sizeof(Bits));
+        weights[c / 2][c % 2] = h ? highNibbles(both) : lowNibbles(both);
+      }
       SLIPWAY_UNROLL
-      for (int h = 0; h < 2; h++) {
-        Bits weights[kVectors];
+      for (int m = 0; m < M; m++) {
+        Bits quad = spreadQuad(q + 4 * (h * M + m));
         SLIPWAY_UNROLL
-        for (int c = 0; c < kVectors; c++) {
-          Bits both = loadBits(w + c * sizeof(Bits));
-          weights[c] = h ? highNibbles(both) : lowNibbles(both);
-        }
-        SLIPWAY_UNROLL
-        for (int m = 0; m < M; m++) {
-          Bits quad = spreadQuad(q + 4 * (h * M + m));
-          SLIPWAY_UNROLL
-          for (int c = 0; c < kVectors; c++) dotPairs(pairs[m][c], weights[c], quad);
-        }
+        for (int c = 0; c < kTwos; c++) dotPairs(pairs[m][c], weights[c], quad);
       }
     }
+    keepOrder();
+  }
+  SLIPWAY_UNROLL
+  for (int m = 0; m < M; m++) {
     SLIPWAY_UNROLL
-    for (int m = 0; m < M; m++) {
-      SLIPWAY_UNROLL
-      for (int c = 0; c < kVectors; c++) {
-        Bits& sum = sums[m][c / kParts].part[c % kParts];
-        sum = addPairs(sum, pairs[m][c]);
-      }
+    for (int c = 0; c < 2 * kTwos; c++) {
+      Bits& sum = sums[m][c / kParts].part[c % kParts];
+      sum = addPairs(sum, pairs[m][c / 2][c % 2]);
     }
   }
 }
 
 template <int M, int C, int kAhead>
-SLIPWAY_INLINE void dotBytes(I (&sums)[M][C], const uint8_t* w, const uint8_t* q, int64_t steps) {
-  constexpr int kVectors = C * kParts;
-  for (int64_t i = 0; i < steps; i++, w += kStepBytes, q += 8 * M) {
-    askAhead<kAhead>(w);
-    Bits even[kVectors], odd[kVectors];
+SLIPWAY_INLINE void dotNibbles(I (&sums)[M][C], const uint8_t* w, const uint8_t* q, int64_t steps) {
+  constexpr int kBlock = 4;
+  for (; steps >= kBlock; steps -= kBlock, w += kBlock * kStepBytes, q += kBlock * 8 * M)
+    dotBlock<M, C, kAhead, kBlock>(sums, w, q);
+  for (; steps > 0; steps--, w += kStepBytes, q += 8 * M) dotBlock<M, C, kAhead, 1>(sums, w, q);
+}
+
+template <int M, int C, int kAhead>
+SLIPWAY_INLINE void dotStep(I (&sums)[M][C], const uint8_t* w, const uint8_t* q) {
+  constexpr int kTwos = C * kParts / 2;
+  askAhead<kAhead>(w);
+  SLIPWAY_UNROLL
+  for (int h = 0; h < 2; h++) {
+    Bits weights[kTwos][2];
     SLIPWAY_UNROLL
-    for (int c = 0; c < kVectors; c++) {
-      Bits bytes = loadBits(w + c * sizeof(Bits));
-      even[c] = SLIPWAY_BITS_SI(and)(bytes, SLIPWAY_BITS(set1_epi16)(0xff));
-      odd[c] = SLIPWAY_BITS(srli_epi16)(bytes, 8);
+    for (int c = 0; c < 2 * kTwos; c++) {
+      Bits bytes = loadBits(w + c * sizeof(Bits)), mask = SLIPWAY_BITS(set1_epi16)(0xff);
+      weights[c / 2][c % 2] = h ? SLIPWAY_BITS(srli_epi16)(bytes, 8) : SLIPWAY_BITS_SI(and)(bytes, mask);
     }
     SLIPWAY_UNROLL
     for (int m = 0; m < M; m++) {
-      Bits first = spreadQuad(q + 8 * m), second = spreadQuad(q + 8 * m + 4);
+      Bits quad = spreadQuad(q + 8 * m + 4 * h);
       SLIPWAY_UNROLL
-      for (int c = 0; c < kVectors; c++) {
-        Bits& sum = sums[m][c / kParts].part[c % kParts];
-        sum = SLIPWAY_BITS(add_epi32)(sum, SLIPWAY_BITS(madd_epi16)(even[c], first));
-        sum = SLIPWAY_BITS(add_epi32)(sum, SLIPWAY_BITS(madd_epi16)(odd[c], second));
+      for (int c = 0; c < kTwos; c++) {
+        Bits* part = &sums[m][2 * c / kParts].part[2 * c % kParts];
+        dotWide(part[0], part[1], weights[c], quad);
       }
     }
   }
+  keepOrder();
+}
+
+template <int M, int C, int kAhead>
+SLIPWAY_INLINE void dotBytes(I (&sums)[M][C], const uint8_t* w, const uint8_t* q, int64_t steps) {
+  for (; steps >= 2; steps -= 2, w += 2 * kStepBytes, q += 16 * M) {
+    dotStep<M, C, kAhead>(sums, w, q);
+    dotStep<M, C, kAhead>(sums, w + kStepBytes, q + 8 * M);
+  }
+  if (steps > 0) dotStep<M, C, kAhead>(sums, w, q);
 }
 
 template <Form F, int M, int C, int kAhead = 0>

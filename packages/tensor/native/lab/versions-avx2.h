@@ -113,6 +113,76 @@ struct SignedBytes {
   }
 };
 
+// Each product is added before the next one is made, which leaves the ports of the additions to chance; with kIntrinsics the
+// compiler decides, and keeps sums in memory.
+template <bool kIntrinsics>
+struct OneByOne {
+  static constexpr int kStepK = 8, kQuad = 4, kOffset = 0;
+  template <int M, int C, int kAhead>
+  SLIPWAY_INLINE void add(I (&sums)[M][C], const uint8_t* w, const uint8_t* q, int64_t steps) {
+    for (int64_t done = 0; done < steps; done += 4) {
+      Bits pairs[M][2 * C];
+      SLIPWAY_UNROLL
+      for (int m = 0; m < M; m++) {
+        SLIPWAY_UNROLL
+        for (int c = 0; c < 2 * C; c++) pairs[m][c] = Bits{};
+      }
+      for (int64_t i = done; i < done + 4 && i < steps; i++, w += kStepBytes, q += 8 * M) {
+        askAhead<kAhead>(w);
+        SLIPWAY_UNROLL
+        for (int h = 0; h < 2; h++) {
+          Bits weights[2 * C];
+          SLIPWAY_UNROLL
+          for (int c = 0; c < 2 * C; c++)
+            weights[c] = h ? highNibbles(loadBits(w + 32 * c)) : lowNibbles(loadBits(w + 32 * c));
+          SLIPWAY_UNROLL
+          for (int m = 0; m < M; m++) {
+            Bits quad = spreadQuad(q + 4 * (h * M + m));
+            SLIPWAY_UNROLL
+            for (int c = 0; c < 2 * C; c++) {
+              if (kIntrinsics) pairs[m][c] = _mm256_add_epi16(pairs[m][c], _mm256_maddubs_epi16(weights[c], quad));
+              else dotPairs(pairs[m][c], weights[c], quad);
+            }
+          }
+        }
+      }
+      SLIPWAY_UNROLL
+      for (int m = 0; m < M; m++) {
+        SLIPWAY_UNROLL
+        for (int c = 0; c < 2 * C; c++) sums[m][c / 2].part[c % 2] = addPairs(sums[m][c / 2].part[c % 2], pairs[m][c]);
+      }
+    }
+  }
+};
+
+// Even and odd bytes of all weights are held at once, and the compiler orders the products.
+struct BytesHeld {
+  static constexpr int kStepK = 4, kQuad = 8, kOffset = 0;
+  template <int M, int C, int kAhead>
+  SLIPWAY_INLINE void add(I (&sums)[M][C], const uint8_t* w, const uint8_t* q, int64_t steps) {
+    for (int64_t i = 0; i < steps; i++, w += kStepBytes, q += 8 * M) {
+      askAhead<kAhead>(w);
+      Bits even[2 * C], odd[2 * C];
+      SLIPWAY_UNROLL
+      for (int c = 0; c < 2 * C; c++) {
+        Bits bytes = loadBits(w + 32 * c);
+        even[c] = _mm256_and_si256(bytes, _mm256_set1_epi16(0xff));
+        odd[c] = _mm256_srli_epi16(bytes, 8);
+      }
+      SLIPWAY_UNROLL
+      for (int m = 0; m < M; m++) {
+        Bits first = spreadQuad(q + 8 * m), second = spreadQuad(q + 8 * m + 4);
+        SLIPWAY_UNROLL
+        for (int c = 0; c < 2 * C; c++) {
+          Bits& sum = sums[m][c / 2].part[c % 2];
+          sum = _mm256_add_epi32(sum, _mm256_madd_epi16(even[c], first));
+          sum = _mm256_add_epi32(sum, _mm256_madd_epi16(odd[c], second));
+        }
+      }
+    }
+  }
+};
+
 inline std::vector<Version> versions() {
   using Nibbles = Shipped<Form::kNibbles>;
   using Bytes = Shipped<Form::kBytes>;
@@ -133,6 +203,10 @@ inline std::vector<Version> versions() {
       version<Nibbles, 4, kPackedWeights, 4, 1, 4096>("4 bits, 4x16, 4 KiB ahead"),
       version<Nibbles, 4, kPackedWeights, 5, 1, 2048>("4 bits, 5x16"),
       version<Nibbles, 4, kPackedWeights, 6, 1, 2048>("4 bits, 6x16"),
+      version<OneByOne<false>, 4, kPackedWeights, 1, 2, 2048>("4 bits, 1x32, one by one"),
+      version<OneByOne<false>, 4, kPackedWeights, 3, 1, 2048>("4 bits, 3x16, one by one"),
+      version<OneByOne<false>, 4, kPackedWeights, 4, 1, 2048>("4 bits, 4x16, one by one"),
+      version<OneByOne<true>, 4, kPackedWeights, 4, 1, 2048>("4 bits, 4x16, one by one, intrinsics"),
       version<Spread, 4, kSpreadWeights, 2, 2>("4 bits spread, 2x32"),
       version<Spread, 4, kSpreadWeights, 3, 1>("4 bits spread, 3x16"),
       version<Spread, 4, kSpreadWeights, 3, 2>("4 bits spread, 3x32"),
@@ -150,6 +224,9 @@ inline std::vector<Version> versions() {
       version<Bytes, 8, kPackedWeights, 4, 1, 2048>("8 bits, 4x16, shipped, for more rows too"),
       version<Bytes, 8, kPackedWeights, 4, 1>("8 bits, 4x16, nothing asked ahead"),
       version<Bytes, 8, kPackedWeights, 6, 1, 2048>("8 bits, 6x16"),
+      version<BytesHeld, 8, kPackedWeights, 1, 2, 2048>("8 bits, 1x32, halves held"),
+      version<BytesHeld, 8, kPackedWeights, 3, 1, 2048>("8 bits, 3x16, halves held"),
+      version<BytesHeld, 8, kPackedWeights, 4, 1, 2048>("8 bits, 4x16, halves held"),
       version<SplitBytes, 8, kPackedWeights, 2, 1>("8 bits, 2x16, as two half bytes"),
       version<SplitBytes, 8, kPackedWeights, 3, 1>("8 bits, 3x16, as two half bytes"),
       version<SignedBytes, 8, kPackedWeights, 4, 1>("8 bits, 4x16, signs moved"),
