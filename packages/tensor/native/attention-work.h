@@ -11,10 +11,16 @@ namespace slipway::SLIPWAY_TARGET {
 constexpr int64_t kSegment = 256;
 // Queries (rows x heads of a group) that share widened keys and values.
 constexpr int64_t kMaxQueries = 128;
-// Up to so many queries read keys and values where they lie.
+// Up to so many queries read keys and values where they lie. AVX2 widens bf16 beside its products at no cost.
+#if defined(__AVX2__) && !defined(__AVX512F__)
+constexpr int64_t kFewQueries = kMaxQueries;
+#else
 constexpr int64_t kFewQueries = 2 * kTileRows;
-
-constexpr int64_t kLine = 64;  // bytes that memory is asked for at once
+#endif
+// Values that stay in the first-level cache while all queries use them.
+constexpr int64_t kRun = 64;
+// Floats from one query's scores to the next, not a power of two, which would bring them all to a few sets of the cache.
+constexpr int64_t kScores = kSegment + kLanes;
 
 struct Range {
   int64_t begin, end;
@@ -67,7 +73,7 @@ struct Work {
 static inline bool carve(const Job& job, int64_t rows, Context& context, Work* work) {
   int64_t queries = rows * job.group, states = (queries + kLanes - 1) / kLanes * kLanes;
   int64_t keyPanel = 2 * job.width * kLanes, valuePanel = kTileVectors * kSegment * kLanes;
-  int64_t sizes[] = {queries * job.padded, queries * kSegment, keyPanel > valuePanel ? keyPanel : valuePanel,
+  int64_t sizes[] = {queries * job.padded, queries * kScores, keyPanel > valuePanel ? keyPanel : valuePanel,
                      kSegment, kSegment, kSegment, queries * job.padded, queries * job.padded, states, states, states, states};
   float** places[] = {&work->queries, &work->scores, &work->panel, &work->keyScales, &work->valueScales,
                       (float**)&work->slots, &work->part.sums, &work->whole.sums, &work->part.highest, &work->part.total,
@@ -124,38 +130,60 @@ void widenKeys(const Job& job, const Work& work, int64_t column, Range keys, int
   }
 }
 
+// What the products over a few keys or over some columns of a few values read next.
+template <class T>
+Ahead keysAhead(const Job& job, const T* first, const T* second) {
+  int64_t lines = job.width * kLanes * (int64_t)sizeof(T) / kLine;
+  return {{(const char*)first, (const char*)second}, {lines, second ? lines : 0}, kLine};
+}
+
+template <class T>
+Ahead valuesAhead(const Job& job, const T* rows, int64_t column, int64_t count) {
+  constexpr int64_t kBytes = 2 * kLanes * (int64_t)sizeof(T);
+  const char* at = (const char*)(rows + column);
+  if (column * (int64_t)sizeof(T) % kLine) count = 0;  // came with the line before
+  return {{at, at + kLine}, {count, kBytes > kLine ? count : 0}, job.values.stride * (int64_t)sizeof(T)};
+}
+
+// Key after those from `begin` on whose values follow one another in memory, at most `end`.
+static inline int64_t endOfRun(const Job& job, const Work& work, int64_t start, int64_t begin, int64_t end) {
+  if (end > begin + kRun) end = begin + kRun;
+  int64_t at = begin + job.blockSize - (start + begin) % job.blockSize;
+  while (at < end && work.slots[at] == work.slots[at - 1] + 1) at += job.blockSize;
+  return at < end ? at : end;
+}
+
 // scores[q][j] = chain over the columns of query q and key j, for whole vectors of keys that reach into `keys`.
 template <class T>
-void scoreKeys(const Job& job, const Work& work, const Block& block, int64_t kvHead, Range keys, bool direct) {
+void scoreKeys(const Job& job, const Work& work, const Block& block, int64_t kvHead, int64_t start, Range keys, bool direct) {
   int64_t column = kvHead * job.width, queries = block.rows * job.group;
   auto tile = [&](int64_t key) { return columnsOf<const T>(job.keys, work.slots[key], column).at; };
   for (int64_t first = keys.begin / kLanes * kLanes; first < keys.end; first += 2 * kLanes) {
     int vectors = first + kLanes < keys.end ? 2 : 1;
     float* scores = work.scores + first;
     if (direct) {
-      Lanes<T> b{{tile(first), vectors == 2 ? tile(first + kLanes) : nullptr}, vectors, kLanes, {}, kLanes};
+      int64_t next = first + 2 * kLanes;
       // the next keys, or after the last ones the first values
-      bool last = first + 2 * kLanes >= keys.end;
-      const T* values = rowOf<const T>(job.values, work.slots[keys.begin]) + column;
-      for (int i = 0; i < 2; i++) {
-        int64_t next = first + (2 + i) * kLanes;
-        b.ahead[i] = last ? values + i * (kLine / (int64_t)sizeof(T)) : next < keys.end ? tile(next) : b.at[0];
-      }
-      if (last) b.aheadStep = job.values.stride;
-      multiplyAll(queries, work.queries, job.width, b, job.width, scores, kSegment, true);
+      Ahead ahead = next < keys.end
+                        ? keysAhead<T>(job, tile(next), next + kLanes < keys.end ? tile(next + kLanes) : nullptr)
+                        : valuesAhead<T>(job, rowOf<const T>(job.values, work.slots[keys.begin]) + column, 0,
+                                         endOfRun(job, work, start, keys.begin, keys.end) - keys.begin);
+      Lanes<T> b{{tile(first), vectors == 2 ? tile(first + kLanes) : nullptr}, vectors, kLanes};
+      multiplyAll(queries, work.queries, job.width, b, job.width, scores, kScores, true, ahead);
       continue;
     }
     float* second = work.panel + job.width * kLanes;
     widenKeys<T>(job, work, column, keys, first, work.panel);
     if (vectors == 2) widenKeys<T>(job, work, column, keys, first + kLanes, second);
-    Lanes<float> b{{work.panel, second}, vectors, kLanes, {work.panel, second}, kLanes};
-    multiplyAll(queries, work.queries, job.width, b, job.width, scores, kSegment, true);
+    Ahead none;
+    multiplyAll(queries, work.queries, job.width, Lanes<float>{{work.panel, second}, vectors, kLanes}, job.width, scores,
+                kScores, true, none);
   }
 }
 
 // Turns the scores of the keys that a query sees into weights.
 static inline void softmax(const Job& job, const Work& work, int64_t query, Range keys) {
-  float* scores = work.scores + query * kSegment;
+  float* scores = work.scores + query * kScores;
   bool scaled = job.keyScales.data;
   int64_t first = keys.begin / kLanes * kLanes;
   V scale = set1(job.scale), highest = set1(-INFINITY), total = zero();
@@ -175,7 +203,7 @@ static inline void softmax(const Job& job, const Work& work, int64_t query, Rang
   work.part.highest[query] = maxLane(highest);
   V shift = set1(work.part.highest[query]);
   for (int64_t c = first; c < keys.end; c += kLanes) {
-    V weight = exponential(sub(load(scores + c), shift));
+    V weight = exponentialOfNegative(sub(load(scores + c), shift));
     total = add(total, weight);
     store(scores + c, scaled ? mul(weight, load(work.valueScales + c)) : weight);
   }
@@ -200,40 +228,10 @@ SLIPWAY_INLINE void forEachRange(const Job& job, const Block& block, int64_t seg
 
 // sums[q] = chain of weight * value over the keys that query q sees.
 template <class T>
-void weighValues(const Job& job, const Work& work, const Block& block, int64_t kvHead, int64_t segment, Range keys, bool direct) {
-  int64_t column = kvHead * job.width, queries = block.rows * job.group, start = segment * kSegment;
-  const T* nextKeys[2] = {};
-  if (direct && segment < block.lastSegment()) {
-    const int32_t* table = rowOf<const int32_t>(job.tables, block.sequence);
-    for (int i = 0; i < 2; i++) {
-      int64_t key = start + kSegment + i * kLanes, slot = table[key / job.blockSize] * job.blockSize + key % job.blockSize;
-      if (i == 0 || key <= block.last()) nextKeys[i] = columnsOf<const T>(job.keys, slot, column).at;
-      else nextKeys[i] = nextKeys[0];
-    }
-  }
-  int64_t tiles = (queries + kTileRows - 1) / kTileRows, stride = job.values.stride;
-  for (int64_t i = 0; i < queries * job.padded; i += kLanes) store(work.part.sums + i, zero());
-
-  if (direct) {
-    forEachRange(job, block, segment, 0, queries, [&](int64_t first, int64_t last, Range seen) {
-      for (Range run = seen; run.begin < seen.end; run.begin = run.end) {
-        int64_t left = job.blockSize - (start + run.begin) % job.blockSize;
-        run.end = run.begin + left < seen.end ? run.begin + left : seen.end;
-        const T* values = rowOf<const T>(job.values, work.slots[run.begin]) + column;
-        bool lastRun = run.end == seen.end;
-        const T* next = lastRun ? values : rowOf<const T>(job.values, work.slots[run.end]) + column;
-        for (int64_t c = 0; c < job.width; c += 2 * kLanes) {
-          int vectors = c + kLanes < job.width ? 2 : 1;
-          Lanes<T> b{{values + c, values + c + kLanes}, vectors, stride, {next + c, next + c + kLanes}, stride};
-          // after the last values the first keys of the next segment
-          if (lastRun && c == 0 && nextKeys[0]) b.ahead[0] = nextKeys[0], b.ahead[1] = nextKeys[1], b.aheadStep = kLanes;
-          multiplyAll(last - first, work.scores + first * kSegment + run.begin, kSegment, b, run.end - run.begin,
-                      work.part.sums + first * job.padded + c, job.padded, false);
-        }
-      }
-    });
-    return;
-  }
+void weighValues(const Job& job, const Work& work, const Block& block, int64_t kvHead, int64_t segment, Range keys) {
+  int64_t column = kvHead * job.width, queries = block.rows * job.group;
+  int64_t tiles = (queries + kTileRows - 1) / kTileRows;
+  Ahead none;
   for (int64_t c = 0; c < job.width; c += kTileVectors * kLanes) {
     int vectors = kTileVectors == 2 && c + kLanes < job.width ? 2 : 1;
     for (int64_t j = keys.begin; j < keys.end; j++) {
@@ -245,12 +243,44 @@ void weighValues(const Job& job, const Work& work, const Block& block, int64_t k
       forEachRange(job, block, segment, queries * t / tiles, queries * (t + 1) / tiles,
                    [&](int64_t first, int64_t last, Range seen) {
         const float *one = work.panel + seen.begin * kLanes, *two = one + kSegment * kLanes;
-        Lanes<float> b{{one, two}, vectors, kLanes, {one, two}, kLanes};
-        multiplyRows(last - first, work.scores + first * kSegment + seen.begin, kSegment, b, seen.end - seen.begin,
-                     work.part.sums + first * job.padded + c, job.padded, false);
+        multiplyRows(last - first, work.scores + first * kScores + seen.begin, kScores, Lanes<float>{{one, two}, vectors, kLanes},
+                     seen.end - seen.begin, work.part.sums + first * job.padded + c, job.padded, false, none, Pace{kSegment, 0});
       });
     }
   }
+}
+
+// The same from the values where they lie.
+template <class T>
+void weighValuesDirectly(const Job& job, const Work& work, const Block& block, int64_t kvHead, int64_t segment) {
+  int64_t column = kvHead * job.width, start = segment * kSegment;
+  auto row = [&](int64_t key) { return rowOf<const T>(job.values, work.slots[key]) + column; };
+  // after the last values the first keys of the next segment
+  Ahead nextKeys;
+  if (segment < block.lastSegment()) {
+    const int32_t* table = rowOf<const int32_t>(job.tables, block.sequence);
+    auto tile = [&](int64_t key) {
+      int64_t slot = table[key / job.blockSize] * job.blockSize + key % job.blockSize;
+      return key <= block.last() ? columnsOf<const T>(job.keys, slot, column).at : nullptr;
+    };
+    nextKeys = keysAhead<T>(job, tile(start + kSegment), tile(start + kSegment + kLanes));
+  }
+  forEachRange(job, block, segment, 0, block.rows * job.group, [&](int64_t first, int64_t last, Range seen) {
+    Range run = {seen.begin, endOfRun(job, work, start, seen.begin, seen.end)}, next = run;
+    for (; run.begin < seen.end; run = next) {
+      if (run.end < seen.end) next = {run.end, endOfRun(job, work, start, run.end, seen.end)};
+      else next.begin = seen.end;
+      for (int64_t c = 0; c < job.width; c += 2 * kLanes) {
+        const T* values = row(run.begin) + c;
+        Ahead ahead = c + 2 * kLanes < job.width ? valuesAhead<T>(job, row(run.begin), c + 2 * kLanes, run.end - run.begin)
+                      : run.end < seen.end       ? valuesAhead<T>(job, row(next.begin), 0, next.end - next.begin)
+                                                 : nextKeys;
+        Lanes<T> b{{values, values + kLanes}, c + kLanes < job.width ? 2 : 1, job.values.stride};
+        multiplyAll(last - first, work.scores + first * kScores + run.begin, kScores, b, run.end - run.begin,
+                    work.part.sums + first * job.padded + c, job.padded, false, ahead);
+      }
+    }
+  });
 }
 
 // Fills work.part for the queries of a block, of those that see keys of the segment.
@@ -264,12 +294,14 @@ void attendSegment(const Job& job, const Work& work, const Block& block, int64_t
     loadScales(work, job.keyScales, kvHead, keys, work.keyScales);
     loadScales(work, job.valueScales, kvHead, keys, work.valueScales);
   }
-  scoreKeys<T>(job, work, block, kvHead, keys, direct);
+  scoreKeys<T>(job, work, block, kvHead, segment * kSegment, keys, direct);
   for (int64_t q = 0; q < queries; q++) {
     Range seen = job.visible(block.at(q / job.group), segment);
     if (seen.begin < seen.end) softmax(job, work, q, seen);
   }
-  weighValues<T>(job, work, block, kvHead, segment, keys, direct);
+  for (int64_t i = 0; i < queries * job.padded; i += kLanes) store(work.part.sums + i, zero());
+  if (direct) weighValuesDirectly<T>(job, work, block, kvHead, segment);
+  else weighValues<T>(job, work, block, kvHead, segment, keys);
 }
 
 // Brings the part of a segment into the whole of query q; `first` starts it.
@@ -282,7 +314,7 @@ static inline void fold(int64_t count, bool first, const float* sums, float high
   }
   float before = whole.highest[q], top = before > highest ? before : highest;
   float shifts[kLanes] = {before - top, highest - top};
-  store(shifts, exponential(load(shifts)));
+  store(shifts, exponentialOfNegative(load(shifts)));
   V keep = set1(shifts[0]), take = set1(shifts[1]);
   for (int64_t c = 0; c < count; c += kLanes) store(to + c, fma(load(sums + c), take, mul(load(to + c), keep)));
   whole.total[q] = whole.total[q] * shifts[0] + total * shifts[1];

@@ -90,6 +90,17 @@ SLIPWAY_INLINE void narrow(float x, F16* out) {
 
 namespace slipway::SLIPWAY_TARGET {
 
+// Lanes in whatever order the target widens a type fastest, and between that order and the usual one, both ways. Chains
+// that stay within their lanes need no other order.
+template <class T>
+SLIPWAY_INLINE V loadUnordered(const T* p) {
+  return load(p);
+}
+template <class T>
+SLIPWAY_INLINE V reorder(V x, const T*) {
+  return x;
+}
+
 // The first `count` elements; the other lanes are zero.
 template <class T>
 SLIPWAY_INLINE V loadPartial(const T* from, int64_t count) {
@@ -107,15 +118,13 @@ SLIPWAY_INLINE void storePartial(T* to, V value, int64_t count) {
   for (int i = 0; i < count; i++) to[i] = all[i];
 }
 
-// e^x, about 1 ulp (Cephes polynomial); 0 below -87.3, held at e^88 above, NaN stays NaN.
-SLIPWAY_INLINE V exponential(V x) {
-  V limit = set1(-87.3f);
-  V clamped = max(limit, min(set1(88.0f), x));
+// e^x, about 1 ulp (Cephes polynomial), for x <= 0; 0 below -87.3, NaN stays NaN.
+SLIPWAY_INLINE V exponentialOfNegative(V x) {
   // adding 1.5 * 2^23 rounds to an integer n and leaves it in the low bits
   V magic = set1(12582912.0f);
-  V shifted = fma(clamped, set1(1.44269504f), magic);
+  V shifted = fma(x, set1(1.44269504f), magic);
   V n = sub(shifted, magic);
-  V r = fma(n, set1(-0.693359375f), clamped);
+  V r = fma(n, set1(-0.693359375f), x);
   r = fma(n, set1(2.12194440e-4f), r);
   V p = set1(1.9875691500e-4f);
   p = fma(p, r, set1(1.3981999507e-3f));
@@ -124,7 +133,10 @@ SLIPWAY_INLINE V exponential(V x) {
   p = fma(p, r, set1(1.6666665459e-1f));
   p = fma(p, r, set1(5.0000001201e-1f));
   p = add(fma(p, mul(r, r), r), set1(1.0f));
-  return zeroWhereLess(x, limit, mul(p, powerOfTwo(shifted)));
+  return zeroWhereLess(x, set1(-87.3f), mul(p, powerOfTwo(shifted)));
 }
+
+// The same for any x, held at e^88 above.
+SLIPWAY_INLINE V exponential(V x) { return exponentialOfNegative(min(set1(88.0f), x)); }
 
 }  // namespace slipway::SLIPWAY_TARGET

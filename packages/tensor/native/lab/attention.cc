@@ -1,7 +1,5 @@
 // Times the attention kernel as it ships, on one thread: decode over caches too large for the processor's, and prefill.
-//
-//   g++ -std=c++20 -O3 -march=native -ffp-contract=off -fno-exceptions -Wno-psabi -DSLIPWAY_TARGET=lab -I.. attention.cc
-//       ../attention.cc ../rope.cc ../rows.cc ../pool.cc ../context.cc ../round.cc ../program.cc ../memory.cc ../command.cc -o attention -pthread && ./attention [part of a case's name]
+// README.md says how to build it.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,10 +127,10 @@ int main(int argc, char** argv) {
                  {"decode bf16 in cache", DType::kBf16, 2, 1, 512, false, 1},
                  {"prefill 512 bf16", DType::kBf16, 2, 512, 512, true, 1},
                  {"prefill 256 of 4096 bf16", DType::kBf16, 2, 256, 4096, true, 1},
-                {"chunk 2 in cache bf16", DType::kBf16, 2, 2, 512, true, 1},
-                {"chunk 2 of 8192 bf16", DType::kBf16, 2, 2, 8192, true, 16},
-                {"chunk 4 of 8192 bf16", DType::kBf16, 2, 4, 8192, true, 16},
-                {"chunk 12 of 8192 bf16", DType::kBf16, 2, 12, 8192, true, 16}};
+                 {"chunk 2 in cache bf16", DType::kBf16, 2, 2, 512, true, 1},
+                 {"chunk 2 of 8192 bf16", DType::kBf16, 2, 2, 8192, true, 16},
+                 {"chunk 4 of 8192 bf16", DType::kBf16, 2, 4, 8192, true, 16},
+                 {"chunk 12 of 8192 bf16", DType::kBf16, 2, 12, 8192, true, 16}};
     for (auto& c : cases) {
       if (argc > 1 && !strstr(c.name, argv[1])) continue;
       if (argc > 2 && atoi(argv[2]) != s.heads) continue;
