@@ -5,8 +5,6 @@ namespace slipway::SLIPWAY_TARGET {
 namespace {
 
 constexpr int64_t kLine = 64;
-// a tile that streams its weights from memory asks for them so far ahead
-constexpr int kStreamAhead = 2048;
 
 // 32 columns of the weight: packed steps, then what belongs to their runs. A stride of 0 repeats a value for all runs.
 struct Panel {
@@ -94,7 +92,7 @@ __attribute__((noinline)) void multiplyTile(const QuantizedJob& job, const Panel
           for (int m = 0; m < M; m++) sums[m][v] = mulInt(zero, spreadInt(-total[m]));
         }
       }
-      if (kStream && c == 0) dotSteps<F, M, C, kStreamAhead>(sums, w, q, steps);
+      if (kStream && c == 0) dotSteps<F, M, C, kStreamAhead<M>>(sums, w, q, steps);
       else dotSteps<F, M, C>(sums, w + c * (kStepBytes / 2), q, steps);
       SLIPWAY_UNROLL
       for (int v = 0; v < C; v++) {

@@ -29,6 +29,9 @@ constexpr int kDotRows = 6;
 constexpr int64_t kSpreadTiles = 3;
 template <int M>
 constexpr int kDotVectors = 2;
+// bytes ahead at which tiles of M rows ask for weights that come from memory (lab/README.md)
+template <int M>
+constexpr int kStreamAhead = 2048;
 
 template <Form F>
 SLIPWAY_INLINE void storeQuads(uint8_t* to, int64_t stride, I q, int64_t count) {

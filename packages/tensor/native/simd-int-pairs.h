@@ -68,6 +68,9 @@ constexpr int kQuadBytes = F == Form::kBytes ? 8 : 4;
 constexpr int kByteOffset = 0;
 // the multiplies of bytes take twice as long as those of half bytes
 constexpr int64_t kSpreadTiles = INT64_MAX;
+// bytes ahead at which tiles of M rows ask for weights that come from memory (lab/README.md)
+template <int M>
+constexpr int kStreamAhead = M == 1 ? 1280 : 2048;
 #if defined(__AVX2__)
 // five rows just fit the registers and are slower
 template <Form F>

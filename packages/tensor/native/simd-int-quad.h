@@ -34,6 +34,9 @@ constexpr int kQuadBytes = 4;
 constexpr int64_t kSpreadTiles = INT64_MAX;
 template <int M>
 constexpr int kDotVectors = 1;
+// bytes ahead at which tiles of M rows ask for weights that come from memory (lab/README.md)
+template <int M>
+constexpr int kStreamAhead = 2048;
 
 template <Form F>
 SLIPWAY_INLINE void storeQuads(uint8_t* to, int64_t stride, I q, int64_t count) {
