@@ -1,14 +1,15 @@
 // Ways to multiply int8 activations with 4 and 8 bit weights, each checked against plain arithmetic, then timed.
 //
-//   g++ -std=c++20 -O3 -march=native -ffp-contract=off -Wno-psabi quantized.cc -o quantized -pthread && ./quantized [K]
+//   g++ -std=c++20 -O3 -march=native -ffp-contract=off -Wno-psabi quantized.cc -o quantized -pthread && ./quantized [K [rounds]]
 //
 // "shipped" is ../simd-int*.h as the op uses it; the others lost, and stay readable in versions-*.h. Two parts:
 //
 // - tiles: one panel of 32 columns that stays in the caches, by 120 rows: the arithmetic alone, per core.
 // - streams: panels from memory, all threads, and the share of the read bandwidth measured in the same rounds.
 //
-// Time is what the threads really ran, so that other work on the machine disturbs little. Figures are the best of
-// several rounds; README.md has a table of them.
+// Time is what the threads really ran, so that other work on the machine disturbs little. All versions take their turn in
+// every round: rates are the best of all rounds, ratios medians over them. "Of shipped": of the first with as many rows
+// and bits. README.md has a table of them.
 #define SLIPWAY_TARGET lab
 #include <math.h>
 #include <pthread.h>
@@ -112,26 +113,30 @@ struct Hot {
   Call call;
   const uint8_t* quads;
   int64_t tileBytes, K;
-  double best[16], peaks[16];
+  double rate[16];
 };
 
 void timeHot(void* argument, int thread) {
   Hot& hot = *(Hot*)argument;
   alignas(64) float out[32 * 32];
-  double best = 1e9, before = peak(hot.version->bits);
-  for (int round = 0; round < 60; round++) {
-    double start = seconds(CLOCK_THREAD_CPUTIME_ID);
-    for (int repeat = 0; repeat < 8; repeat++)
-      for (int64_t row = 0; row < kRows; row += hot.version->rows) {
-        Call call = hot.call;
-        call.quads = hot.quads + row / hot.version->rows * hot.tileBytes;
-        call.out = out;
-        hot.version->tile(call);
-      }
-    best = std::min(best, seconds(CLOCK_THREAD_CPUTIME_ID) - start);
-  }
-  hot.peaks[thread] = std::max(before, peak(hot.version->bits));
-  hot.best[thread] = 8 * 2.0 * kRows * 32 * (double)hot.K / best * 1e-9;
+  auto pass = [&] {
+    for (int64_t row = 0; row < kRows; row += hot.version->rows) {
+      Call call = hot.call;
+      call.quads = hot.quads + row / hot.version->rows * hot.tileBytes;
+      call.out = out;
+      hot.version->tile(call);
+    }
+  };
+  pass();
+  double start = seconds(CLOCK_THREAD_CPUTIME_ID);
+  for (int repeat = 0; repeat < 24; repeat++) pass();
+  hot.rate[thread] = 24 * 2.0 * kRows * 32 * (double)hot.K / (seconds(CLOCK_THREAD_CPUTIME_ID) - start) * 1e-9;
+}
+
+// The best of both cores.
+double hotRate(Hot& hot, int threads) {
+  run(threads, timeHot, &hot);
+  return *std::max_element(hot.rate, hot.rate + threads);
 }
 
 struct Cold {
@@ -178,10 +183,23 @@ double streamRate(Cold& cold) {
   return sum;
 }
 
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+// The median over rounds of a version's rate by that of another.
+double ofOther(const std::vector<double>& rates, const std::vector<double>& other) {
+  std::vector<double> ratios;
+  for (size_t i = 0; i < rates.size(); i++) ratios.push_back(rates[i] / other[i]);
+  return median(ratios);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   int64_t K = argc > 1 ? atoll(argv[1]) / kGroup * kGroup : 2048;
+  int rounds = argc > 2 ? atoi(argv[2]) : 16;
   int threads = (int)std::min(16u, std::thread::hardware_concurrency());
   int64_t runs = K / kGroup;
   constexpr size_t kWeights = 256 << 20;
@@ -196,45 +214,70 @@ int main(int argc, char** argv) {
     data.q.push_back((int8_t)((int)((state >> 16) % 255) - 127));
   }
 
-  printf("%s, %d threads, K %d, groups of %d\n", kMachine, threads, (int)K, (int)kGroup);
-  for (int part = 0; part < 2; part++) {
-    printf(part == 0 ? "\ntiles in cache                                 GOP/s per core   %% of peak\n"
-                     : "\nstreams from memory                            GB/s   %% of reading   GOP/s\n");
-    for (const Version& v : versions()) {
-      if (part == 1 && (v.weights == kSpreadWeights || v.rows > 8)) continue;
-      std::vector<uint8_t> quads = tiles(data, v);
+  std::vector<Version> all = versions();
+  struct Trial {
+    std::vector<uint8_t> quads;
+    std::vector<float> d, out;
+    std::vector<int32_t> sums;
+    std::vector<double> hot, cold, ofReading;
+    double error;
+  };
+  std::vector<Trial> trials(all.size());
+  auto callOf = [&](const Version& v, Trial& t, const uint8_t* from) {
+    return Call{from, t.quads.data(), scales.data(), t.d.data(), t.sums.data(), t.out.data(), runs, kGroup};
+  };
+  for (size_t i = 0; i < all.size(); i++) {
+    const Version& v = all[i];
+    Trial& t = trials[i];
+    t.quads = tiles(data, v), t.out.resize(32 * 32);
+    for (int64_t j = 0; j < runs * v.rows; j++) {
+      int64_t run = j / v.rows, m = j % v.rows;
+      t.d.push_back(0.001f * (float)(j + 1)), t.sums.push_back(0);
+      for (int64_t k = run * kGroup; k < (run + 1) * kGroup; k++) t.sums[j] += data.q[m * K + k];
+    }
+    fillPanel(v, weights, K, panel);
+    Call call = callOf(v, t, panel);
+    v.tile(call);
+    t.error = worstError(data, v, weights, call);
+  }
+
+  double peaks[9] = {}, reads = 0;
+  for (int round = 0; round < rounds; round++) {
+    for (int bits : {4, 8}) peaks[bits] = std::max(peaks[bits], peak(bits));
+    for (size_t at = 0; at < all.size(); at++) {
+      size_t i = round % 2 ? all.size() - 1 - at : at;
+      const Version& v = all[i];
+      Trial& t = trials[i];
       fillPanel(v, weights, K, panel);
-      std::vector<float> d(runs * v.rows), out(32 * 32);
-      std::vector<int32_t> sums(runs * v.rows);
-      for (int64_t i = 0; i < runs * v.rows; i++) {
-        int64_t run = i / v.rows, m = i % v.rows;
-        d[i] = 0.001f * (float)(i + 1);
-        for (int64_t k = run * kGroup; k < (run + 1) * kGroup; k++) sums[i] += data.q[m * K + k];
-      }
-      Call call{panel, quads.data(), scales.data(), d.data(), sums.data(), out.data(), runs, kGroup};
-      v.tile(call);
-      double error = worstError(data, v, weights, call);
-      const char* verdict = error < 1 ? "" : "  WRONG";
-      if (part == 0) {
-        Hot hot{&v, call, quads.data(), K / 4 * v.quadBytes * v.rows, K, {}, {}};
-        run(threads, timeHot, &hot);
-        double best = *std::max_element(hot.best, hot.best + threads);
-        double peak = *std::max_element(hot.peaks, hot.peaks + threads);
-        printf("%-46s %8.1f %12.0f%s\n", v.name, best, 100 * best / peak, verdict);
-        continue;
-      }
+      Hot hot{&v, callOf(v, t, panel), t.quads.data(), K / 4 * v.quadBytes * v.rows, K, {}};
+      t.hot.push_back(hotRate(hot, threads));
+      if (v.weights == kSpreadWeights || v.rows > 8) continue;
       int64_t panelBytes = K * 32 * v.bits / 8;
-      Cold cold{&v, call, weights, (int64_t)kWeights / panelBytes, panelBytes, threads, {}, {}};
+      Cold cold{&v, callOf(v, t, weights), weights, (int64_t)kWeights / panelBytes, panelBytes, threads, {}, {}};
       Cold read = cold;
       read.version = nullptr;
-      double best = 0, reads = 0;
-      for (int round = 0; round < 12; round++) {
-        reads = std::max(reads, streamRate(read));
-        best = std::max(best, streamRate(cold));
-      }
-      double products = best * 2 * v.rows * 8 / v.bits;
-      printf("%-46s %5.1f %10.0f %13.0f%s\n", v.name, best, 100 * best / reads, products, verdict);
+      double before = streamRate(read);
+      t.cold.push_back(streamRate(cold));
+      double after = streamRate(read);
+      t.ofReading.push_back(t.cold.back() / ((before + after) / 2));
+      reads = std::max({reads, before, after});
     }
+  }
+
+  printf("%s, %d threads, K %d, groups of %d, %d rounds, reading at most %.1f GB/s\n", kMachine, threads, (int)K,
+         (int)kGroup, rounds, reads);
+  printf("%-36s in cache: GOP/s per core (%% of peak), of shipped    from memory: GB/s, of shipped, of reading\n", "");
+  for (size_t i = 0; i < all.size(); i++) {
+    const Version& v = all[i];
+    Trial& t = trials[i];
+    size_t first = 0;
+    while (all[first].bits != v.bits || all[first].rows != v.rows || all[first].weights != v.weights) first++;
+    double best = *std::max_element(t.hot.begin(), t.hot.end());
+    printf("%-42s %6.1f (%3.0f %%) %6.2f", v.name, best, 100 * best / peaks[v.bits], ofOther(t.hot, trials[first].hot));
+    if (!t.cold.empty())
+      printf(" %12.1f %6.2f %5.0f %%", *std::max_element(t.cold.begin(), t.cold.end()),
+             ofOther(t.cold, trials[first].cold), 100 * median(t.ofReading));
+    printf("%s\n", t.error < 1 ? "" : "  WRONG");
   }
   return 0;
 }

@@ -187,7 +187,7 @@ inline std::vector<Version> versions() {
   using Nibbles = Shipped<Form::kNibbles>;
   using Bytes = Shipped<Form::kBytes>;
   return {
-      version<Nibbles, 4, kPackedWeights, 1, 2, 2048>("4 bits, 1x32, shipped"),
+      version<Nibbles, 4, kPackedWeights, 1, 2, 1280>("4 bits, 1x32, shipped"),
       version<Nibbles, 4, kPackedWeights, 1, 2>("4 bits, 1x32, nothing asked ahead"),
       version<Nibbles, 4, kPackedWeights, 1, 2, 1024>("4 bits, 1x32, 1 KiB ahead"),
       version<Nibbles, 4, kPackedWeights, 1, 2, 4096>("4 bits, 1x32, 4 KiB ahead"),
