@@ -176,8 +176,8 @@ export class Engine {
 
   /** Ends the requests whose time is over. */
   expire(): StepOutput[] {
-    const late = [...this.#deadlines].filter(([, deadline]) => deadline <= this.#clock())
-    return late.flatMap(([requestId]) => this.abort(requestId, undefined, 'timeout'))
+    const now = this.#clock()
+    return [...this.#deadlines].flatMap(([id, end]) => (end <= now ? this.abort(id, undefined, 'timeout') : []))
   }
 
   /** One step: schedule, run, post-process, collect. */

@@ -63,8 +63,7 @@ export interface PlacedModel {
 
 /**
  * Loads a checkpoint onto a device, by default a new one as the options name it. The checkpoint is closed, at once or when
- * its last rows are there. `adapters` are
- * those of a model of the same config on that device.
+ * its last rows are there. `adapters` are those of a model of the same config on that device.
  */
 export async function placeModel(
   directory: string,

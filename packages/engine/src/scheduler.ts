@@ -28,9 +28,9 @@ const maxOvertaken = 32
 /**
  * Decides what each step computes. Sequences that decode come first; prompts fill the rest of the step, in tokens and
  * estimated time, in the order of the `FairQueue`, whether they run already or are yet to be admitted; only a short one
- * goes before a long one of the same user. One that finds no
- * slot or no blocks takes them from a sequence of a higher priority number, or from a user who runs at least two more
- * (preemption by recompute: no bit of the answer changes, and the prefix cache mostly knows what was computed).
+ * goes before a long one of the same user. One that finds no slot or no blocks takes them from a sequence of a higher
+ * priority number, or from a user who runs at least two more (preemption by recompute: no bit of the answer changes, and
+ * the prefix cache mostly knows what was computed).
  *
  * Within a priority nobody starves: a running sequence takes blocks only from those that rank behind it, so the first of
  * all always gets on, and the pool holds at least one sequence of full length.

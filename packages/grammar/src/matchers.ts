@@ -2,6 +2,7 @@ import { SlipwayError } from '@slipway/tensor'
 import { GrammarThread } from './grammar-thread.ts'
 import { Places, type Place } from './places.ts'
 import type { FollowedGrammar, GrammarReport, GrammarSetup, MatcherRequest, NextTokens } from './protocol.ts'
+import { hasRules } from './spec.ts'
 
 /** One text that follows a grammar, as its owner sees it: masks are made elsewhere and arrive. */
 export class RemoteMatcher {
@@ -23,6 +24,8 @@ export class RemoteMatcher {
 interface Text {
   readonly id: number
   readonly matcher: RemoteMatcher
+  /** Stands for its grammar and stop tokens; undefined where places cannot be followed. */
+  readonly key: string | undefined
   /** Tokens that the thread has been told. */
   numSent: number
   /** Whether the thread has answered since it was told of the text. */
@@ -48,7 +51,7 @@ export class Matchers {
   readonly #texts = new Map<RemoteMatcher, Text>()
   /** Ids in the order in which answers come. */
   #pending: number[] = []
-  /** By grammar and stop tokens, the one used last at the end; null: it cannot be followed here. */
+  /** By the key of texts, the one used last at the end; null: it cannot be followed here. */
   readonly #grammars = new Map<string, Places | null>()
   readonly #waiters = new Set<() => void>()
   #numMatchers = 0
@@ -85,7 +88,8 @@ export class Matchers {
   open(request: MatcherRequest): RemoteMatcher {
     const matcher = new RemoteMatcher(request)
     const id = this.#numMatchers++
-    const text: Text = { id, matcher, numSent: 0, isBegun: false, places: undefined, place: undefined }
+    const key = keyOf(request)
+    const text: Text = { id, matcher, key, numSent: 0, isBegun: false, places: undefined, place: undefined }
     this.#open.set(id, text)
     this.#texts.set(matcher, text)
     this.#begin(text)
@@ -93,23 +97,23 @@ export class Matchers {
   }
 
   #begin(text: Text): void {
-    const { id, matcher } = text
+    const { id, matcher, key } = text
     const { request, tokens } = matcher
     matcher.next = undefined
     matcher.isLate = true
     text.isBegun = false
     text.numSent = tokens.length
     this.#pending.push(id)
-    const wantsGrammar = canFollow(request) && !this.#grammars.has(keyOf(request))
+    const wantsGrammar = key !== undefined && !this.#grammars.has(key)
     this.#thread.send({ type: 'open', id, request, tokens, wantsGrammar })
   }
 
   /** Takes in an answer of the thread. */
   #take(text: Text, { next, grammar }: Extract<GrammarReport, { type: 'next' }>): void {
-    const { matcher } = text
+    const { matcher, key } = text
     if (!text.isBegun) {
       text.isBegun = true
-      text.places = canFollow(matcher.request) ? this.#placesOf(keyOf(matcher.request), grammar) : undefined
+      text.places = key === undefined ? undefined : this.#placesOf(key, grammar)
       text.place = matcher.tokens.length < maxUnsent ? text.places?.start() : undefined
       for (const token of matcher.tokens) this.#move(text, token)
     }
@@ -185,13 +189,7 @@ export class Matchers {
   }
 }
 
-/** A grammar that begins with the text, and is ours. */
-function canFollow({ source, after }: MatcherRequest): boolean {
-  return (
-    after === undefined && source.kind !== 'grammar' && source.kind !== 'structuralTag' && source.kind !== 'toolCalls'
-  )
-}
-
-function keyOf({ source, stopIds, textIds }: MatcherRequest): string {
-  return JSON.stringify([source, stopIds, textIds])
+/** Of a grammar that begins with the text, and is ours. */
+function keyOf({ source, stopIds, textIds, after }: MatcherRequest): string | undefined {
+  return after === undefined && hasRules(source) ? JSON.stringify([source, stopIds, textIds]) : undefined
 }

@@ -75,7 +75,7 @@ export class Places {
   /** Where every text begins; undefined where that is too much to follow. */
   start(): Place | undefined {
     this.#visits = 0
-    return this.#placeOf([this.#frame(this.#parts.rule('root'), 0, this.#bottom)]) ?? undefined
+    return this.#placeOf([this.#frame(this.#parts.rule('root'), 0, this.#bottom)])
   }
 
   /** The place behind a token; undefined where it may not come, is no text, or leads to too many places. */

@@ -107,9 +107,15 @@ export function toGrammarText({ kind, text: source, compact }: GrammarSource): G
   return { form: 'ebnf', text: ebnf }
 }
 
+/** Whether all of a source is written as rules of ours. */
+export function hasRules({ kind }: GrammarSource): boolean {
+  return kind !== 'structuralTag' && kind !== 'toolCalls' && kind !== 'grammar'
+}
+
 /** Our rules for a source; undefined where it has others, or too many to be sent around. */
-export function toRules({ kind, text: source, compact }: GrammarSource): Rules | undefined {
-  if (kind === 'structuralTag' || kind === 'toolCalls' || kind === 'grammar') return undefined
+export function toRules(grammar: GrammarSource): Rules | undefined {
+  if (!hasRules(grammar)) return undefined
+  const { kind, text: source, compact } = grammar
   const rules = rulesOf(kind, source, { compact })
   return toEbnf(rules).length <= limits.followed ? rules : undefined
 }
