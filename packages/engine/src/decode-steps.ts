@@ -9,8 +9,8 @@ interface Captured {
   readonly inputs: Readonly<Record<string, Tensor | undefined>>
   /** Sampled tokens [n], or logits [n, V]. */
   readonly output: Tensor
-  /** Of a step that draws from what masks leave. */
-  readonly masks?: RowMasks | undefined
+  /** Of a step that draws. */
+  readonly masks?: RowMasks
   /** What follows logits when nothing but masks comes before the draw; made when first needed. */
   masked?: MaskedSampling
 }
@@ -20,6 +20,12 @@ export interface DecodedLogits {
   readonly logits: Tensor
   /** Draws the next token of every row from those that its mask leaves, which the logits then show. */
   readonly sample: MaskedSampling['sample']
+}
+
+/** What a step that draws needs beside its layout; a row without a mask may get any token. */
+interface Draw {
+  readonly sampling: SamplingLayout
+  readonly masks: readonly (Uint32Array | undefined)[]
 }
 
 /** Batch sizes and table widths in use at one time; each costs its commands and a few small tensors. */
@@ -43,13 +49,13 @@ export class DecodeSteps {
     this.#caches = caches
   }
 
-  /** The next token of every row; with masks, of what they leave. */
+  /** The next token of every row, of what its mask leaves. */
   async sample(
     layout: StepLayout,
     sampling: SamplingLayout,
-    masks?: readonly (Uint32Array | undefined)[],
+    masks: readonly (Uint32Array | undefined)[],
   ): Promise<ArrayLike<number>> {
-    return (await this.#device.read((await this.#run(layout, sampling, masks)).output)) as Int32Array
+    return (await this.#device.read((await this.#run(layout, { sampling, masks })).output)) as Int32Array
   }
 
   /** The logits of every row. They stay until the next step of that shape, and may be changed in place. */
@@ -62,29 +68,25 @@ export class DecodeSteps {
     }
   }
 
-  async #run(
-    layout: StepLayout,
-    sampling?: SamplingLayout,
-    masks?: readonly (Uint32Array | undefined)[],
-  ): Promise<Captured> {
+  async #run(layout: StepLayout, draw?: Draw): Promise<Captured> {
     // a step records those products that some adapter on the device touches
     const used = layout.adapters ? (this.#model.adapters?.usedProducts ?? '') : ''
-    const key = `${layout.ids.length} x ${layout.width} ${used}${layout.ropePositions ? ' shifted' : ''}${masks ? ' masked' : sampling ? ' sampled' : ''}`
-    const step = this.#captured.get(key) ?? this.#capture(layout, sampling !== undefined, masks !== undefined)
+    const key = `${layout.ids.length} x ${layout.width} ${used}${layout.ropePositions ? ' shifted' : ''}${draw ? ' drawn' : ''}`
+    const step = this.#captured.get(key) ?? this.#capture(layout, draw !== undefined)
     this.#captured.delete(key)
     this.#captured.set(key, step)
     if (this.#captured.size > maxCaptured) this.#captured.delete(this.#captured.keys().next().value!)
     const { ids, positions, slots, blockTables, adapters, ropePositions } = layout
     const rare = { ...(adapters && { adapters }), ...(ropePositions && { ropePositions }) }
-    const given = { ids, positions, slots, blockTables, ...rare, ...sampling }
+    const given = { ids, positions, slots, blockTables, ...rare, ...draw?.sampling }
     for (const [name, values] of Object.entries(given))
       this.#device.write(step.inputs[name]!, values as ArrayLike<number>)
-    if (masks) step.masks!.write(masks)
+    if (draw) step.masks!.write(draw.masks)
     await this.#device.replay(step.program)
     return step
   }
 
-  #capture({ ids, width, adapters, ropePositions }: StepLayout, isSampled: boolean, isMasked: boolean): Captured {
+  #capture({ ids, width, adapters, ropePositions }: StepLayout, isDrawn: boolean): Captured {
     const n = ids.length
     const ints = (): Tensor => this.#device.zeros([n], 'i32')
     const inputs = {
@@ -108,10 +110,10 @@ export class DecodeSteps {
       },
       this.#caches,
     )!
-    if (!isSampled) return { program: this.#device.capture([logits]), inputs, output: logits }
-    const masks = isMasked ? new RowMasks(this.#device, logits) : undefined
+    if (!isDrawn) return { program: this.#device.capture([logits]), inputs, output: logits }
+    const masks = new RowMasks(this.#device, logits)
     const sampling = samplingInputs(this.#device, n)
-    const output = sample(logits, sampling.params, sampling.seeds, sampling.places)
+    const output = sample(logits, sampling.params, sampling.seeds, sampling.places, masks.bits)
     return { program: this.#device.capture([output]), inputs: { ...inputs, ...sampling }, output, masks }
   }
 }

@@ -176,6 +176,7 @@ export class Engine {
 
   /** Ends the requests whose time is over. */
   expire(): StepOutput[] {
+    if (this.#deadlines.size === 0) return []
     const now = this.#clock()
     return [...this.#deadlines].flatMap(([id, end]) => (end <= now ? this.abort(id, undefined, 'timeout') : []))
   }
@@ -189,7 +190,7 @@ export class Engine {
     // a command may have come while it waited for its turn
     if (this.#isFrozen) return []
     const started = this.#clock()
-    const ended = [...this.expire(), ...this.#endFaulty(), ...this.#endConstrained(), ...this.#admitAdapted()]
+    const ended = [...this.expire(), ...this.#endOver(), ...this.#admitAdapted()]
     const chunks = this.#scheduler.schedule()
     if (chunks.length === 0) {
       // all that is left waits for masks, for an adapter, or for blocks from disk
@@ -229,30 +230,28 @@ export class Engine {
     }
   }
 
-  /** Ends the requests that cannot go on. */
-  #endFaulty(): StepOutput[] {
-    return this.#all().flatMap(({ finish, fault, matcher, request }) => {
-      const error = fault ?? matcher?.error
-      // an earlier sequence of the same request may have ended it
-      return error && !finish ? this.#fail(request.requestId, error) : []
-    })
+  /** Ends the requests that cannot go on, and the sequences whose grammar has come to its end. */
+  #endOver(): StepOutput[] {
+    const outputs: StepOutput[] = []
+    for (const sequences of this.#requests.values())
+      for (const sequence of sequences) {
+        const { fault, matcher, request, index } = sequence
+        const error = fault ?? matcher?.error
+        // an earlier sequence of the same request may have ended it
+        if (sequence.finish) continue
+        if (error) outputs.push(...this.#fail(request.requestId, error))
+        else if (matcher?.next?.state === 'complete') {
+          sequence.finish = { reason: 'stop', stopReason: null }
+          this.#end(sequence)
+          outputs.push({ requestId: request.requestId, index, tokenIds: [], finish: sequence.finish })
+        }
+      }
+    return outputs
   }
 
   #fail(requestId: string, error: unknown, index?: number): StepOutput[] {
     const wire = SlipwayError.toWire(error)
     return this.abort(requestId, index, 'error').map((output) => ({ ...output, error: wire }))
-  }
-
-  /** Ends the sequences whose grammar has come to its end. */
-  #endConstrained(): StepOutput[] {
-    if (!this.#matchers) return []
-    return this.#all().flatMap((sequence): StepOutput[] => {
-      const { matcher, request, index } = sequence
-      if (matcher?.next?.state !== 'complete') return []
-      sequence.finish = { reason: 'stop', stopReason: null }
-      this.#end(sequence)
-      return [{ requestId: request.requestId, index, tokenIds: [], finish: sequence.finish }]
-    })
   }
 
   /** Schedules sequences whose adapter is there; ends those whose adapter cannot be had. */

@@ -17,19 +17,6 @@ export interface LogitChanges {
 
 type Params = Sequence['request']['params']
 
-/** Whether the next token is drawn from the model's own logits, and nothing is told of them. */
-export function isPlain(sequence: Sequence): boolean {
-  const { params } = sequence.request
-  return (
-    sequence.canSample &&
-    isAtMostMasked(sequence) &&
-    !grammarMask(sequence) &&
-    !params.allowedTokenIds &&
-    params.badWordsTokenIds.length === 0 &&
-    sequence.numGenerated >= params.minTokens
-  )
-}
-
 /** Whether nothing but a mask may stand between the model's logits and the draw, and nothing is told of them. */
 export function isAtMostMasked({ processors, numLogprobs, request: { params } }: Sequence): boolean {
   return (
@@ -44,11 +31,7 @@ function hasPenalties(params: Params): boolean {
   return params.repetitionPenalty !== 1 || params.frequencyPenalty !== 0 || params.presencePenalty !== 0
 }
 
-/**
- * What a request asks to change in its next logits. Of what it forbids, `minTokens` gives way where it would leave
- * nothing: a text that can only end has to. All else is kept to the letter, and an error is returned where it leaves no
- * token.
- */
+/** What a request asks to change in its next logits; an error where nothing is left, see `maskOf`. */
 export function changesOf(sequence: Sequence, vocabSize: number): LogitChanges | SlipwayError {
   const { params } = sequence.request
   const tokens = new Map<number, TokenChange>()
@@ -60,14 +43,25 @@ export function changesOf(sequence: Sequence, vocabSize: number): LogitChanges |
     if (change) change.bias += bias
     else tokens.set(Number(token), { count: 0, inPrompt: 0, bias })
   }
+  const mask = maskOf(sequence, vocabSize)
+  return SlipwayError.is(mask) ? mask : { tokens, mask }
+}
+
+/**
+ * A bit for each token that may come next; undefined: all may. Of what a request forbids, `minTokens` gives way where it
+ * would leave nothing: a text that can only end has to. All else is kept to the letter, and an error is returned where it
+ * leaves no token.
+ */
+export function maskOf(sequence: Sequence, vocabSize: number): Uint32Array | SlipwayError | undefined {
+  const { params } = sequence.request
   const grammar = grammarMask(sequence)
   const wanted = intersection(grammar, sequence.allowedMask(vocabSize))
-  const mask = without(wanted, badTokens(sequence), vocabSize)
+  const mask = params.badWordsTokenIds.length > 0 ? without(wanted, badTokens(sequence), vocabSize) : wanted
   // a grammar alone always leaves some, or its text is complete
   if (mask && mask !== grammar && !leavesAny(mask)) return nothingLeft(sequence)
-  if (sequence.numGenerated >= params.minTokens) return { tokens, mask }
+  if (sequence.numGenerated >= params.minTokens) return mask
   const unended = without(mask, sequence.stopIds, vocabSize)
-  return { tokens, mask: unended && leavesAny(unended) ? unended : mask }
+  return unended && leavesAny(unended) ? unended : mask
 }
 
 /** Tokens that would end a bad word. */

@@ -1,4 +1,4 @@
-import { bytesOfArray, maskLogits, sample, type Device, type Program, type Tensor } from '@slipway/tensor'
+import { bytesOfArray, sample, type Device, type Program, type Tensor } from '@slipway/tensor'
 import type { SamplingLayout } from './step-layout.ts'
 
 /** The inputs of the op sample for `n` rows. */
@@ -10,10 +10,11 @@ export function samplingInputs(device: Device, n: number): Readonly<Record<keyof
   }
 }
 
-/** Recorded behind logits [n, V]: bans what the masks of their rows do not leave. */
+/** The input `mask` of the op sample: what may be drawn from each row. */
 export class RowMasks {
   readonly #device: Device
-  readonly #bits: Tensor
+  /** u32 [n, ceil(V / 32)]. */
+  readonly bits: Tensor
   /** What each row of the bits was written from; nobody changes a mask. */
   readonly #written: (Uint32Array | undefined)[] = []
   /** Allows every token. */
@@ -23,17 +24,15 @@ export class RowMasks {
     const [n, vocabSize] = logits.shape as [number, number]
     const width = Math.ceil(vocabSize / 32)
     this.#device = device
-    this.#bits = device.zeros([n, width], 'u32')
+    this.bits = device.zeros([n, width], 'u32')
     this.#free = new Uint32Array(width).fill(0xffffffff)
-    const rows = Array.from({ length: n }, (_, i) => i)
-    maskLogits(logits, device.tensor(rows, [n], 'i32'), this.#bits)
   }
 
   /** One for each row; without a mask, all of its tokens may come. */
   write(masks: readonly (Uint32Array | undefined)[]): void {
     for (const [i, mask = this.#free] of masks.entries()) {
       if (this.#written[i] === mask) continue
-      this.#device.writeSlice(this.#bits, i, bytesOfArray(mask))
+      this.#device.writeSlice(this.bits, i, bytesOfArray(mask))
       this.#written[i] = mask
     }
   }
@@ -52,7 +51,7 @@ export class MaskedSampling {
     this.#inputs = samplingInputs(device, logits.shape[0]!)
     this.#masks = new RowMasks(device, logits)
     const { params, seeds, places } = this.#inputs
-    this.#tokens = sample(logits, params, seeds, places)
+    this.#tokens = sample(logits, params, seeds, places, this.#masks.bits)
     this.#program = device.capture([this.#tokens])
   }
 

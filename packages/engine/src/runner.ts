@@ -4,7 +4,6 @@ import {
   kvCache,
   kvWrite,
   logprobs,
-  maskLogits,
   sample,
   selectRows,
   SlipwayError,
@@ -17,7 +16,8 @@ import {
 import { DecodeSteps } from './decode-steps.ts'
 import { KvMemory } from './kv-memory.ts'
 import { applyProcessors } from './logits-processor.ts'
-import { changesOf, isAtMostMasked, isPlain, type LogitChanges } from './logit-changes.ts'
+import { changesOf, isAtMostMasked, maskOf, type LogitChanges } from './logit-changes.ts'
+import { RowMasks } from './masked-sampling.ts'
 import { Pooler, type Pooled } from './pooling/pooler.ts'
 import type { Chunk } from './step-plan.ts'
 import type { Sequence } from './sequence.ts'
@@ -105,9 +105,8 @@ export class Runner {
     const layout = layOut(chunks, this.#blockSize)
     const isDecode = layout.ids.length === complete.length && layout.promptRows.length === 0
     const due = complete.map(({ sequence }) => sequence)
-    if (isDecode && due.every(isPlain)) return tokensOf(due, await this.#decodeSteps.sample(layout, samplingOf(due)))
-    // where all masks are known beforehand they are part of the step
-    const known = isDecode && due.every(({ canSample }) => canSample) ? this.#onlyMasks(due) : undefined
+    // where all that masks leave is known beforehand, the draw is part of the step
+    const known = isDecode ? this.#onlyMasks(due) : undefined
     if (known) return tokensOf(due, await this.#decodeSteps.sample(layout, samplingOf(due), known))
     const decoded = isDecode ? await this.#decodeSteps.logits(layout) : undefined
     let logits = decoded ? decoded.logits : this.#model.forward(this.#batchOf(layout), this.#caches)
@@ -139,17 +138,25 @@ export class Runner {
 
   /** Masks of all rows, where they are all that stands between logits and draw, and every sequence gets a token. */
   #onlyMasks(sequences: readonly Sequence[]): (Uint32Array | undefined)[] | undefined {
-    if (!sequences.every(isAtMostMasked)) return undefined
-    const changes = sequences.map((sequence) => this.#changesOf(sequence))
-    return changes.every((change) => change !== undefined) ? changes.map(({ mask }) => mask) : undefined
+    if (!sequences.every((sequence) => sequence.canSample && isAtMostMasked(sequence))) return undefined
+    const masks = sequences.map((sequence) => this.#orFault(sequence, maskOf(sequence, this.#vocabSize)))
+    return sequences.some(({ fault }) => fault) ? undefined : masks
   }
 
   /** Undefined for a sequence that gets no token. */
   #changesOf(sequence: Sequence): LogitChanges | undefined {
-    if (!sequence.canSample) return undefined
-    const changes = changesOf(sequence, this.#model.config.vocabSize)
-    if (SlipwayError.is(changes)) sequence.fault = changes
-    return sequence.fault ? undefined : (changes as LogitChanges)
+    return sequence.canSample ? this.#orFault(sequence, changesOf(sequence, this.#vocabSize)) : undefined
+  }
+
+  /** An error becomes the fault of its sequence. */
+  #orFault<T>(sequence: Sequence, given: T | SlipwayError): T | undefined {
+    if (!SlipwayError.is(given)) return given as T
+    sequence.fault = given
+    return undefined
+  }
+
+  get #vocabSize(): number {
+    return this.#model.config.vocabSize
   }
 
   /** Draws a token from each row of logits, changed as its sequence asks. */
@@ -163,8 +170,7 @@ export class Runner {
     }
     const adjustments = this.#adjustments(sequences, changes)
     if (adjustments) adjustLogits(logits, adjustments)
-    this.#mask(logits, changes)
-    const sampled = this.#sample(logits, sequences)
+    const sampled = this.#sample(logits, sequences, changes)
     await this.#device.run(raw ? [sampled, raw] : [sampled])
     const drawn = await this.#device.read(sampled)
     const tokens = sequences.map((sequence, i) => sequence.choose(drawn[i]!))
@@ -270,24 +276,18 @@ export class Runner {
     }
   }
 
-  /** Bans all but what may be drawn; rows without a mask stay as they are. */
-  #mask(logits: Tensor, changes: readonly LogitChanges[]): void {
-    const masks = changes.map(({ mask }) => mask)
-    const rows = masks.flatMap((mask, i) => (mask ? [i] : []))
-    if (rows.length === 0) return
-    const width = masks[rows[0]!]!.length
-    const words = new Uint32Array(rows.length * width)
-    for (const [i, row] of rows.entries()) words.set(masks[row]!, i * width)
-    maskLogits(logits, this.#ints(rows), this.#device.tensor(words, [rows.length, width], 'u32'))
-  }
-
-  #sample(logits: Tensor, sequences: readonly Sequence[]): Tensor {
+  /** Draws from what masks leave. */
+  #sample(logits: Tensor, sequences: readonly Sequence[], changes: readonly LogitChanges[]): Tensor {
+    const n = sequences.length
     const { params, seeds, places } = samplingOf(sequences)
+    const masks = changes.some(({ mask }) => mask) ? new RowMasks(this.#device, logits) : undefined
+    masks?.write(changes.map(({ mask }) => mask))
     return sample(
       logits,
-      this.#device.tensor(params, [sequences.length, 5], 'f32'),
-      this.#device.tensor(seeds, [sequences.length, 2], 'u32'),
-      this.#device.tensor(places, [sequences.length], 'u32'),
+      this.#device.tensor(params, [n, 5], 'f32'),
+      this.#device.tensor(seeds, [n, 2], 'u32'),
+      this.#device.tensor(places, [n], 'u32'),
+      masks?.bits,
     )
   }
 

@@ -47,6 +47,8 @@ export class Sequence implements BlockOwner {
   readonly tokens: number[]
   readonly blocks: number[] = []
   readonly stopIds: ReadonlySet<number>
+  /** The 64-bit key of its random draws. */
+  readonly seedWords: readonly [number, number]
   readonly blockKeys: string[] = []
   /** Tokens whose keys and values lie in `blocks`; back to 0 after preemption. */
   numComputed = 0
@@ -89,7 +91,8 @@ export class Sequence implements BlockOwner {
     this.index = index
     this.numGiven = adapter?.numVirtualTokens ?? 0
     this.tokens = [...Array<number>(this.numGiven).fill(-1), ...request.promptTokenIds]
-    const { ignoreEos, stopTokenIds, thinking } = request.params
+    const { seed, ignoreEos, stopTokenIds, thinking } = request.params
+    this.seedWords = seedWordsOf(seed, index)
     this.#thinking = thinking && new ThinkingTracker(thinking)
     this.#endsText = (token) => eosIds.includes(token) && !ignoreEos && !stopTokenIds.includes(token)
     this.stopIds = new Set([...(ignoreEos ? [] : eosIds), ...stopTokenIds])
@@ -219,4 +222,12 @@ function countUse(uses: Map<number, TokenUse>, token: number, inPrompt: boolean)
   const use = uses.get(token)
   if (!use) uses.set(token, { count: inPrompt ? 0 : 1, inPrompt })
   else if (!inPrompt) use.count++
+}
+
+/** The 64-bit key of a sequence's random draws, as two words; completions of one request differ by index. */
+function seedWordsOf(seed: number, index: number): [number, number] {
+  const bits = BigInt.asUintN(64, BigInt(seed))
+  const low = Number(bits & 0xffffffffn)
+  const high = Number(bits >> 32n)
+  return [low, (high ^ Math.imul(index, 0x9e3779b9)) >>> 0]
 }

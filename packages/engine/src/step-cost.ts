@@ -17,6 +17,9 @@ const inertia = 1e-4
 /** A step that takes this many times what was expected tells more of the machine than of the model. */
 const outlier = 4
 
+/** Steps after which what they say is worked in, if nobody has asked meanwhile. */
+const patience = 16
+
 /** Usual sizes of the features: where steps do not tell them apart, the cost goes to those that are large for theirs. */
 const scales: readonly number[] = [1, 4, 16, 8, 8]
 
@@ -35,16 +38,21 @@ export class StepCost {
   readonly #moments = scales.map(() => 0)
   #numObserved = 0
   #isWarm = false
+  /** Observations that the weights do not know of, and milliseconds of the last. */
+  #numUnsolved = 0
+  #lastTime = 1
   /** Rows of prompts in the largest step so far. */
   #mostPrefill = 0
 
   /** Expected milliseconds. */
   estimate(work: StepWork): number {
+    this.#solve()
     return dot(this.#weights, features(work))
   }
 
   /** Milliseconds that a step takes longer because prompts take part, without their rows. */
   get promptOverhead(): number {
+    this.#solve()
     return this.#weights[1]!
   }
 
@@ -61,7 +69,7 @@ export class StepCost {
       this.#mostPrefill = work.prefillTokens
       return
     }
-    const expected = this.estimate(work)
+    const expected = dot(this.#weights, features(work))
     const time = Math.max(1e-3, this.#numObserved++ < 8 ? milliseconds : Math.min(milliseconds, outlier * expected))
     this.#mostPrefill = Math.max(this.#mostPrefill, work.prefillTokens)
     const x = features(work).map((value) => value / time)
@@ -69,12 +77,16 @@ export class StepCost {
       for (let j = 0; j < row.length; j++) row[j] = decay * row[j]! + x[i]! * x[j]!
       this.#moments[i] = decay * this.#moments[i]! + x[i]!
     }
-    this.#solve(time)
+    this.#lastTime = time
+    // who decodes alone needs no estimate
+    if (++this.#numUnsolved >= patience || this.#numObserved <= patience) this.#solve()
   }
 
   /** Weights of the least error; those that come out negative are 0. */
-  #solve(time: number): void {
-    const trust = scales.map((scale) => inertia * (scale / time) ** 2)
+  #solve(): void {
+    if (this.#numUnsolved === 0) return
+    this.#numUnsolved = 0
+    const trust = scales.map((scale) => inertia * (scale / this.#lastTime) ** 2)
     const open = new Set(scales.keys())
     for (;;) {
       const indices = [...open]

@@ -76,16 +76,8 @@ export function samplingOf(sequences: readonly Sequence[]): SamplingLayout {
       params.minP,
       params.typicalP,
     ]),
-    seeds: sequences.flatMap((s) => seedWords(s.request.params.seed, s.index)),
+    seeds: sequences.flatMap(({ seedWords }) => seedWords),
     // the place in the text, so that a draw does not depend on how the sequence got there
     places: sequences.map((s) => s.tokens.length),
   }
-}
-
-/** The 64-bit key of a sequence's random draws, as two words; completions of one request differ by index. */
-export function seedWords(seed: number, index: number): [number, number] {
-  const bits = BigInt.asUintN(64, BigInt(seed))
-  const low = Number(bits & 0xffffffffn)
-  const high = Number(bits >> 32n)
-  return [low, (high ^ Math.imul(index, 0x9e3779b9)) >>> 0]
 }

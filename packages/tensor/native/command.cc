@@ -12,9 +12,9 @@ struct Form {
 constexpr Form kForms[kNumOps] = {
     {"embedding", 4, 0},    {"rmsNorm", 3, 1}, {"linear", 7, 3}, {"ropeTable", 3, 1}, {"rope", 3, 1},
     {"kvWrite", 7, 0},      {"attention", 9, 4}, {"siluMul", 2, 0}, {"add", 3, 0},
-    {"adjustLogits", 7, 0}, {"sample", 5, 0},  {"argmax", 2, 0}, {"logprobs", 5, 1},
+    {"adjustLogits", 7, 0}, {"sample", 6, 0},  {"argmax", 2, 0}, {"logprobs", 5, 1},
     {"quantizedLinear", 8, 4}, {"routeExperts", 3, 2}, {"expertLinear", 5, 5}, {"quantizedExpertLinear", 7, 6},
-    {"combineExperts", 4, 0}, {"ropeWrite", 10, 2}, {"maskLogits", 3, 0}, {"addLora", 7, 4},
+    {"combineExperts", 4, 0}, {"ropeWrite", 10, 2}, {"addLora", 7, 4},
     {"layerNorm", 4, 1}, {"activate", 2, 1},
 };
 

@@ -33,12 +33,11 @@ enum class OpCode : int {
   kQuantizedExpertLinear,
   kCombineExperts,
   kRopeWrite,
-  kMaskLogits,
   kAddLora,
   kLayerNorm,
   kActivate,
 };
-constexpr int kNumOps = 23;
+constexpr int kNumOps = (int)OpCode::kActivate + 1;
 
 // the order of `dtypes` in src/dtype.ts
 enum class DType : int { kF32, kBf16, kF16, kI32, kU32, kI8, kU8 };

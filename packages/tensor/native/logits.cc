@@ -70,7 +70,7 @@ void argmax(const Step& step, Context& context) {
   const Tensor &x = step.tensors[0], &out = step.tensors[1];
   if (x.cols < 1) return context.fail(Code::kMalformed);
   forEachRow(
-      x, context, [](int64_t) { return Limits{0, 0, 1, 0}; },
+      x, nullptr, context, [](int64_t) { return Limits{0, 0, 1, 0}; },
       [&](int64_t index, const Row& row) { ((int32_t*)out.data)[index] = (int32_t)argmaxOf(row); });
 }
 
@@ -85,7 +85,7 @@ void logprobs(const Step& step, Context& context) {
   for (int64_t row = 0; row < logits.rows; row++)
     if (chosen[row] < 0 || chosen[row] >= count) return context.fail(Code::kOutOfRange, chosen[row]);
   forEachRow(
-      logits, context, [](int64_t) { return Limits{1, 0, 1, 0}; },
+      logits, nullptr, context, [](int64_t) { return Limits{1, 0, 1, 0}; },
       [&](int64_t index, const Row& row) {
         Ranked* best = (Ranked*)context.scratch((size_t)count * sizeof(Ranked));
         if (!best) return;

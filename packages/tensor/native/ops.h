@@ -25,7 +25,6 @@ void routeExperts(const Step&, Context&);
 void expertLinear(const Step&, Context&);
 void quantizedExpertLinear(const Step&, Context&);
 void combineExperts(const Step&, Context&);
-void maskLogits(const Step&, Context&);
 void addLora(const Step&, Context&);
 void layerNorm(const Step&, Context&);
 void activate(const Step&, Context&);

@@ -242,34 +242,16 @@ int64_t sampleRow(const Row& row, double draw, Candidate* list) {
 
 size_t sampleWorkspace(const Step& step, int) { return vocabularyWorkspace(step.tensors[0]); }
 
-void maskLogits(const Step& step, Context& context) {
-  const Tensor *t = step.tensors, &logits = t[0], &mask = t[2];
-  const int32_t* rows = (const int32_t*)t[1].data;
-  if (mask.cols != (logits.cols + 31) / 32 || t[1].cols != mask.rows) return context.fail(Code::kMalformed);
-  // by runs of columns: a single row is work for all threads
-  forEachRun(mask.rows, logits.cols, context, [&](int64_t i, int64_t begin, int64_t end) {
-    if (rows[i] < 0 || rows[i] >= logits.rows) return context.fail(Code::kOutOfRange, rows[i]);
-    float* x = rowOf<float>(logits, rows[i]);
-    const uint32_t* words = rowOf<const uint32_t>(mask, i);
-    for (int64_t v = begin; v < end; v += 32) {
-      uint32_t word = words[v / 32];
-      if (word == 0xffffffffu) continue;
-      int64_t count = std::min(end - v, (int64_t)32);
-      if (word == 0) std::fill(x + v, x + v + count, -INFINITY);
-      else
-        for (int64_t b = 0; b < count; b++) x[v + b] = word >> b & 1 ? x[v + b] : -INFINITY;
-    }
-  });
-}
-
 void sample(const Step& step, Context& context) {
   const Tensor *t = step.tensors, &logits = t[0];
-  if (logits.cols < 1) return context.fail(Code::kMalformed);
+  const Tensor* mask = t[4].data ? &t[4] : nullptr;
+  if (logits.cols < 1 || (mask && (mask->rows != logits.rows || mask->cols != (logits.cols + 31) / 32)))
+    return context.fail(Code::kMalformed);
   auto limitsOf = [&](int64_t row) {
     const float* params = rowOf<const float>(t[1], row);
     return Limits{params[0], params[1], params[2], params[3], params[4]};
   };
-  forEachRow(logits, context, limitsOf, [&](int64_t index, const Row& row) {
+  forEachRow(logits, mask, context, limitsOf, [&](int64_t index, const Row& row) {
     int64_t token = 0;
     if (row.limits.isGreedy()) {
       token = argmaxOf(row);
@@ -280,7 +262,7 @@ void sample(const Step& step, Context& context) {
       double draw = uniform(rowOf<const uint32_t>(t[2], index), ((const uint32_t*)t[3].data)[index]);
       token = sampleRow(row, draw, list);
     }
-    ((int32_t*)t[4].data)[index] = (int32_t)token;
+    ((int32_t*)t[5].data)[index] = (int32_t)token;
   });
 }
 

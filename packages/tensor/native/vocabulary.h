@@ -35,6 +35,22 @@ SLIPWAY_INLINE float highestOf(const float* x, int64_t count) {
   return numNan > 0 ? NAN : highestNumber(x, count);
 }
 
+// Bans the ids of a block whose bits are not set in `words`; false when that leaves none.
+SLIPWAY_INLINE bool maskBlock(float* x, const uint32_t* words, int64_t count) {
+  uint32_t any = 0;
+  for (; count > 0; count -= 32, x += 32) {
+    uint32_t word = *words++;
+    any |= word;
+    if (word == 0xffffffffu) continue;
+    // a length that the compiler knows becomes vectors
+    if (count >= 32)
+      for (int i = 0; i < 32; i++) x[i] = word >> i & 1 ? x[i] : -INFINITY;
+    else
+      for (int i = 0; i < count; i++) x[i] = word >> i & 1 ? x[i] : -INFINITY;
+  }
+  return any != 0;
+}
+
 struct Limits {
   double temperature, topK, topP, minP, typicalP = 1;
 
@@ -141,10 +157,10 @@ static inline void sumBlocks(const Row& row, int64_t begin, int64_t end) {
   }
 }
 
-// Calls finish(index, row) for every row of `logits` with its blocks known; a row comes to one thread. All threads must
-// call this, with the same limits: there are barriers within.
+// Calls finish(index, row) for every row of `logits` with its blocks known, when what `mask` bans (null: nothing) is
+// -infinity; a row comes to one thread. All threads must call this, with the same limits: there are barriers within.
 template <class L, class F>
-SLIPWAY_INLINE void forEachRow(const Tensor& logits, Context& context, L limitsOf, F finish) {
+SLIPWAY_INLINE void forEachRow(const Tensor& logits, const Tensor* mask, Context& context, L limitsOf, F finish) {
   int64_t count = logits.cols, blocks = numBlocks(count), atOnce = rowsAtOnce(logits);
   double* sums = (double*)context.shared();
   double* exponents = sums + atOnce * blocks;
@@ -157,7 +173,7 @@ SLIPWAY_INLINE void forEachRow(const Tensor& logits, Context& context, L limitsO
       return Row{rowOf<const float>(logits, first + i), count, blocks, limitsOf(first + i), highest + at, sums + at,
                  exponents + at, kept + at, 0};
     };
-    // calls body(row, first block, last block) for this thread's part of the group
+    // calls body(row, first block, last block, index of the row) for this thread's part of the group
     auto forEachBlock = [&](int64_t width, auto body) {
       constexpr int64_t kElements = 16384;
       context.divide(rows * blocks, kElements / width);
@@ -165,16 +181,19 @@ SLIPWAY_INLINE void forEachRow(const Tensor& logits, Context& context, L limitsO
         for (int64_t at = chunk.begin; at < chunk.end;) {
           int64_t begin = at % blocks, end = std::min(blocks, begin + chunk.end - at);
           Row row = rowAt(at / blocks);
-          body(row, begin, end);
+          body(row, begin, end, first + at / blocks);
           at += end - begin;
         }
     };
     if (first > 0) context.barrier();
-    forEachBlock(kBlock, [&](Row& row, int64_t begin, int64_t end) {
+    forEachBlock(kBlock, [&](Row& row, int64_t begin, int64_t end, int64_t index) {
       bool greedy = row.limits.isGreedy();
+      const uint32_t* words = mask ? rowOf<const uint32_t>(*mask, index) : nullptr;
       for (int64_t b = begin; b < end; b++) {
-        const float* x = row.logits + b * kBlock;
-        row.highestOfBlock[b] = greedy ? highestNumber(x, row.sizeOf(b)) : highestOf(x, row.sizeOf(b));
+        float* x = rowOf<float>(logits, index) + b * kBlock;
+        int64_t size = row.sizeOf(b);
+        if (words && !maskBlock(x, words + b * (kBlock / 32), size)) row.highestOfBlock[b] = -INFINITY;
+        else row.highestOfBlock[b] = greedy ? highestNumber(x, size) : highestOf(x, size);
       }
     });
     context.barrier();
@@ -182,7 +201,7 @@ SLIPWAY_INLINE void forEachRow(const Tensor& logits, Context& context, L limitsO
     for (int64_t i = 0; i < rows; i++) anySums = anySums || limitsOf(first + i).needsSums(count);
     if (anySums) {
       // an exponential takes about as long as eight maxima
-      forEachBlock(8 * kBlock, [&](Row& row, int64_t begin, int64_t end) {
+      forEachBlock(8 * kBlock, [&](Row& row, int64_t begin, int64_t end, int64_t) {
         if (!row.limits.needsSums(count)) return;
         row.highest = highestOf(row.highestOfBlock, blocks);
         sumBlocks(row, begin, end);

@@ -12,7 +12,6 @@ import { kvWriteOp } from './ops/kv-cache.ts'
 import { linearOp } from './ops/linear.ts'
 import { roundingOf, type ActivationType } from './ops/prologue.ts'
 import { quantizedExpertLinearOp } from './ops/quantized-expert-linear.ts'
-import { maskLogitsOp } from './ops/mask-logits.ts'
 import { quantizedLinearOp } from './ops/quantized-linear.ts'
 import { rmsNormOp } from './ops/rms-norm.ts'
 import { ropeWriteOp } from './ops/rope-write.ts'
@@ -20,7 +19,8 @@ import { ropeOp, ropeTableOp } from './ops/rope.ts'
 import { routeExpertsOp } from './ops/route-experts.ts'
 import { layerNormOp } from './ops/layer-norm.ts'
 import { activateOp } from './ops/activate.ts'
-import { argmaxOp, logprobsOp, sampleOp } from './ops/sample.ts'
+import { argmaxOp, logprobsOp } from './ops/logprobs.ts'
+import { sampleOp } from './ops/sample.ts'
 
 function linearCase(rows: number, k: number, n: number, dtype: DType, rowType?: ActivationType): BenchCase {
   const weight: BenchInput = {
@@ -168,7 +168,7 @@ function ropeWriteCase(rows: number, dtype: DType): BenchCase {
   }
 }
 
-function sampleCase(rows: number, label: string, params: readonly number[]): BenchCase {
+function sampleCase(rows: number, label: string, params: readonly number[], mask?: number): BenchCase {
   const vocabulary = 151936
   return {
     op: sampleOp,
@@ -178,6 +178,7 @@ function sampleCase(rows: number, label: string, params: readonly number[]): Ben
       { shape: [rows, 5], dtype: 'f32', value: (i) => params[i % 5]! },
       { shape: [rows, 2], dtype: 'u32', value: (i) => i },
       { shape: [rows], dtype: 'u32', value: (i) => i },
+      mask === undefined ? undefined : { shape: [rows, vocabulary / 32], dtype: 'u32', value: () => mask },
     ],
     attributes: {},
   }
@@ -258,13 +259,8 @@ export function benchCases(): readonly BenchCase[] {
       sampleCase(rows, 'topP 0.95', [1, 0, 0.95, 0, 1]),
       sampleCase(rows, 'topK 40', [1, 40, 1, 0, 1]),
       sampleCase(rows, 'typicalP 0.9', [1, 0, 1, 0, 0.9]),
+      sampleCase(rows, 'every other token', [1, 0, 1, 0, 1], 0x55555555),
     ]),
-    {
-      op: maskLogitsOp,
-      label: '1x151936, every other token',
-      inputs: [f32(1, 151936), i32(() => 0, 1), { shape: [1, 151936 / 32], dtype: 'u32', value: () => 0x55555555 }],
-      attributes: {},
-    },
     { op: argmaxOp, label: '1x151936', inputs: [f32(1, 151936)], attributes: {} },
     {
       op: logprobsOp,

@@ -25,11 +25,11 @@ describe.skipIf(!loadNative().native)('timeCase', () => {
 
   it('prints a line for each case of an op, beside the limits of the machine', async () => {
     const file = fileURLToPath(new URL('bench.js', import.meta.url))
-    const { stdout } = await promisify(execFile)(process.execPath, [file, 'maskLogits', '1'])
+    const { stdout } = await promisify(execFile)(process.execPath, [file, 'argmax', '1'])
     const [machine, header, ...lines] = stdout.trim().split('\n')
     expect(machine).toMatch(/1 threads: reads [\d.]+ GB\/s, f32 peak \d+ GFLOP\/s/)
     expect(header).toMatch(/us +GFLOP\/s +% peak +GB\/s +% read$/)
-    expect(lines).toHaveLength(benchCases().filter(({ op }) => op.name === 'maskLogits').length)
-    for (const line of lines) expect(line).toMatch(/^maskLogits .+( +\d+(\.\d)?){5}$/)
+    expect(lines).toHaveLength(benchCases().filter(({ op }) => op.name === 'argmax').length)
+    for (const line of lines) expect(line).toMatch(/^argmax .+( +\d+(\.\d)?){5}$/)
   })
 })

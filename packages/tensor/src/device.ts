@@ -1,4 +1,4 @@
-import { fromNumbers, viewAs, type DType, type TypedArray } from './dtype.ts'
+import { encoder, fromNumbers, viewAs, type DType, type TypedArray } from './dtype.ts'
 import { SlipwayError } from './errors.ts'
 import type { Attributes, Op, WeightRole } from './op.ts'
 import { plan, type Program, type Step } from './program.ts'
@@ -10,6 +10,7 @@ import { DirectLoader, type OnLoaded, type WeightLoader } from './weights/weight
  *
  * - Memory is untyped. `allocate` gives zeroed bytes, aligned for every dtype; it is freed when no longer referenced.
  * - `write` and `read` copy; a read sees everything that earlier runs wrote.
+ * - `elements` shows the elements of a storage, always of one dtype, where the host can write them in place; absent, it cannot.
  * - `run` executes the steps as if one after another and resolves when the results are in memory. It may overlap steps
  *   between two barriers, but not when `seconds` asks for the time of each. On failure it rejects and the contents of outputs are undefined; the device stays usable.
  * - `keep` says that the program will be run again and again, so that what prepares it is worth keeping.
@@ -27,6 +28,7 @@ export interface Backend {
   readonly kernels: string
   allocate(byteLength: number): Storage
   write(storage: Storage, bytes: Uint8Array, byteOffset?: number): void
+  elements?(storage: Storage, dtype: DType): TypedArray
   read(storage: Storage, byteOffset: number, byteLength: number): Promise<Uint8Array>
   release?(storage: Storage): void
   trim?(): void
@@ -170,15 +172,12 @@ export class Device {
 
   /** Overwrites the elements of a resident tensor (numbers are rounded to its dtype). */
   write(tensor: Tensor, values: ArrayLike<number> | TypedArray): void {
-    const bytes = bytesOfArray(fromNumbers(tensor.dtype, values))
-    if (
-      !tensor.storage ||
-      tensor.base !== tensor ||
-      tensor.layout !== 'row' ||
-      bytes.byteLength !== byteLengthOf(tensor)
-    )
-      throw new SlipwayError('internal', `${values.length} values for a ${tensor.dtype} tensor [${tensor.shape}]`)
-    this.#backend.write(tensor.storage, bytes)
+    const { storage, dtype, layout, base } = tensor
+    if (!storage || base !== tensor || layout !== 'row' || values.length !== sizeOf(tensor))
+      throw new SlipwayError('internal', `${values.length} values for a ${dtype} tensor [${tensor.shape}]`)
+    const elements = encoder(dtype) ? undefined : this.#backend.elements?.(storage, dtype)
+    if (elements) elements.set(values)
+    else this.#backend.write(storage, bytesOfArray(fromNumbers(dtype, values)))
   }
 
   #take(outputs: readonly Tensor[]): Program {

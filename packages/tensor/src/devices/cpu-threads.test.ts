@@ -8,7 +8,8 @@ import { kvWriteOp } from '../ops/kv-cache.ts'
 import { CaseRandom, given } from '../ops/random.ts'
 import { rmsNorm, rmsNormOp } from '../ops/rms-norm.ts'
 import { ropeOp, ropeTableOp } from '../ops/rope.ts'
-import { argmaxOp, logprobsOp, sampleOp } from '../ops/sample.ts'
+import { argmaxOp, logprobsOp } from '../ops/logprobs.ts'
+import { sampleOp } from '../ops/sample.ts'
 import { cpuFor, equalBits, hostTensor, runCase, testableIsas } from '../test-harness.ts'
 import { cpuDevice } from './cpu.ts'
 
@@ -32,7 +33,7 @@ describe.skipIf(!loadNative().native)('work divided among threads', () => {
       [rows, 5],
       'f32',
     )
-  const draws = [random.integers([rows, 2], 2 ** 32, 'u32'), random.integers([rows], 5000, 'u32')]
+  const draws = [random.integers([rows, 2], 2 ** 32, 'u32'), random.integers([rows], 5000, 'u32'), undefined]
   const logits = f32(rows, vocabulary)
   const large: { op: Op; inputs: (HostTensor | undefined)[]; attributes?: Record<string, number> }[] = [
     { op: addOp, inputs: [f32(rows, 4096), f32(rows, 4096)] },

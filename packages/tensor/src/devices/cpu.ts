@@ -1,5 +1,5 @@
 import { bytesOfArray, concatBytes, Device, type Backend } from '../device.ts'
-import { bytesOf, viewAs } from '../dtype.ts'
+import { bytesOf, viewAs, type DType, type TypedArray } from '../dtype.ts'
 import { SlipwayError } from '../errors.ts'
 import { chooseTarget, faults, loadNative, nativeDigest, type Engine, type Isa, type Native } from '../native.ts'
 import type { Op, WeightRole } from '../op.ts'
@@ -39,6 +39,8 @@ export class CpuBackend implements Backend {
   readonly #commands: CommandBuffer
   /** Programs that will be run again, with their commands once they are encoded for an arena. */
   readonly #kept = new WeakMap<Program, { words: CommandBuffer['words']; arena: Memory } | null>()
+  /** Storage of inputs that are written again and again, each of one dtype. */
+  readonly #elements = new WeakMap<Storage, TypedArray>()
   #arena: Memory | undefined
   #closed = false
 
@@ -73,6 +75,16 @@ export class CpuBackend implements Backend {
   write(storage: Storage, bytes: Uint8Array, byteOffset = 0): void {
     const { buffer, byteOffset: start } = storage as Memory
     new Uint8Array(buffer, start + byteOffset, bytes.byteLength).set(bytes)
+  }
+
+  elements(storage: Storage, dtype: DType): TypedArray {
+    let elements = this.#elements.get(storage)
+    if (!elements) {
+      const { buffer, byteOffset, byteLength } = storage as Memory
+      elements = viewAs(dtype, new Uint8Array(buffer, byteOffset, byteLength), byteLength / bytesOf(dtype))
+      this.#elements.set(storage, elements)
+    }
+    return elements
   }
 
   read(storage: Storage, byteOffset: number, byteLength: number): Promise<Uint8Array> {

@@ -9,14 +9,14 @@ import { expertLinearOp } from './expert-linear.ts'
 import { kvWriteOp } from './kv-cache.ts'
 import { layerNormOp } from './layer-norm.ts'
 import { linearOp } from './linear.ts'
+import { argmaxOp, logprobsOp } from './logprobs.ts'
 import { quantizedExpertLinearOp } from './quantized-expert-linear.ts'
-import { maskLogitsOp } from './mask-logits.ts'
 import { quantizedLinearOp } from './quantized-linear.ts'
 import { rmsNormOp } from './rms-norm.ts'
 import { ropeWriteOp } from './rope-write.ts'
 import { ropeOp, ropeTableOp } from './rope.ts'
 import { routeExpertsOp } from './route-experts.ts'
-import { adjustLogitsOp, argmaxOp, logprobsOp, sampleOp } from './sample.ts'
+import { adjustLogitsOp, sampleOp } from './sample.ts'
 
 /** Every op there is. Tests and benchmarks are generated from the list. */
 export const ops: readonly Op[] = [
@@ -39,7 +39,6 @@ export const ops: readonly Op[] = [
   quantizedExpertLinearOp,
   combineExpertsOp,
   ropeWriteOp,
-  maskLogitsOp,
   addLoraOp,
   layerNormOp,
   activateOp,

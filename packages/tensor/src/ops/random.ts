@@ -38,3 +38,8 @@ export class CaseRandom {
 export function given(values: readonly number[], shape: readonly number[], dtype: DType): HostTensor {
   return { shape, dtype, data: fromNumbers(dtype, values) }
 }
+
+/** Normal numbers rounded to sixteenths, so that ties are frequent. */
+export function quantised(random: CaseRandom, length: number): Float32Array {
+  return Float32Array.from(random.normal([length], 'f32', 3).data, (x) => Math.round(x * 16) / 16)
+}

@@ -3,7 +3,8 @@ import { referenceDevice } from '../devices/reference.ts'
 import { cpuFor, hostTensor, place, runCase, testableIsas } from '../test-harness.ts'
 import { uniform } from './exact-math.ts'
 import { CaseRandom } from './random.ts'
-import { adjustLogits, argmax, drawFrom, limited, logprobs, sample, sampleOp } from './sample.ts'
+import { argmax, logprobs } from './logprobs.ts'
+import { adjustLogits, drawFrom, limited, sample, sampleOp } from './sample.ts'
 
 const logits = Float64Array.from([2, 1, 0, 0, -1, -3])
 
@@ -77,6 +78,7 @@ describe.skipIf(testableIsas().length === 0)('large vocabularies, equal tokens o
           hostTensor(Array.from({ length: rows }, () => values).flat(), [rows, 5], 'f32'),
           seeds,
           positions,
+          undefined,
         ]
         const opCase = { label: '', inputs, attributes: {} }
         const expected = await runCase(referenceDevice(), sampleOp, opCase)

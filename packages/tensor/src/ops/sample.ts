@@ -1,7 +1,8 @@
-import { expectInput, expectShape, type Op, type OpCase } from '../op.ts'
+import { expectInput, expectShape, type HostTensor, type Op, type OpCase } from '../op.ts'
 import { sizeOf, type Tensor } from '../tensor.ts'
 import { expNegative, uniform } from './exact-math.ts'
-import { CaseRandom, given } from './random.ts'
+import { argmaxOf } from './logprobs.ts'
+import { CaseRandom, given, quantised } from './random.ts'
 
 /**
  * Changes logits [R, V] in place where a request asks for it. Row r owns entries rowStarts[r] .. rowStarts[r+1] - 1, each
@@ -77,14 +78,18 @@ export const adjustLogitsOp: Op = {
  * reaches topP, then all outside the smallest set whose share reaches typicalP of those whose surprise -log p is nearest
  * to the entropy of what is left (Meister et al. 2022; 1 keeps all); at least one stays. The draw is a pure function of `seeds` [R, 2] and `positions` [R] (Philox), and all
  * arithmetic is exact across devices (exact-math.ts): equal logits give equal tokens everywhere.
+ *
+ * With `mask` u32 [R, ceil(V / 32)], only tokens whose bit is set may come: bit v % 32 of word v / 32 for token v. The
+ * logits of all others become -Infinity, in place.
  */
 export const sampleOp: Op = {
   name: 'sample',
-  inputs: ['logits', 'params', 'seeds', 'positions'],
+  inputs: ['logits', 'params', 'seeds', 'positions', 'mask?'],
   attributes: [],
-  rowInputs: [0, 1, 2, 3],
+  rowInputs: [0, 1, 2, 3, 4],
+  updates: [0],
   tolerance: { absolute: 0, relative: 0 },
-  infer([logits, params, seeds, positions]) {
+  infer([logits, params, seeds, positions, mask]) {
     const l = expectInput('sample', logits, 'logits', 2, 'f32')
     const p = expectInput('sample', params, 'params', 2, 'f32')
     const s = expectInput('sample', seeds, 'seeds', 2, 'u32')
@@ -92,10 +97,18 @@ export const sampleOp: Op = {
     const rows = l.shape[0]!
     expectShape('sample', p.shape[1] === 5 && s.shape[1] === 2, () => `params [${p.shape}], seeds [${s.shape}]`)
     expectShape('sample', [p, s, at].every((x) => x.shape[0] === rows) && l.shape[1]! > 0, () => `logits [${l.shape}]`)
+    if (mask) {
+      const [maskRows, words] = expectInput('sample', mask, 'mask', 2, 'u32').shape
+      const fits = maskRows === rows && words === Math.ceil(l.shape[1]! / 32)
+      expectShape('sample', fits, () => `mask [${mask.shape}] of logits [${l.shape}]`)
+    }
     return [{ shape: [rows], dtype: 'i32' }]
   },
-  reference([logits, params, seeds, positions], [out]) {
+  reference([logits, params, seeds, positions, mask], [out]) {
     for (let r = 0; r < logits!.rows; r++) {
+      if (mask)
+        for (let v = 0; v < logits!.cols; v++)
+          if (((mask.at(r, v >>> 5) >>> (v & 31)) & 1) === 0) logits!.set(r, v, -Infinity)
       const row = logits!.row(r)
       const temperature = params!.at(r, 0)
       const draw = uniform([seeds!.at(r, 0), seeds!.at(r, 1)], positions!.item(r))
@@ -109,8 +122,8 @@ export const sampleOp: Op = {
       out!.set(0, r, token)
     }
   },
-  cost([logits]) {
-    return { flops: 40 * sizeOf(logits!), bytes: 4 * sizeOf(logits!) }
+  cost([logits, , , , mask]) {
+    return { flops: 40 * sizeOf(logits!), bytes: 4 * (sizeOf(logits!) + (mask ? sizeOf(mask) : 0)) }
   },
   cases() {
     const random = new CaseRandom(11)
@@ -142,10 +155,28 @@ export const sampleOp: Op = {
             given(Array.from({ length: rows }, () => params).flat(), [rows, 5], 'f32'),
             random.integers([rows, 2], 2 ** 32, 'u32'),
             random.integers([rows], 5000, 'u32'),
+            undefined,
           ],
           attributes: {},
         })
       }
+    for (const vocabulary of [1, 31, 64, 4099])
+      for (const params of [
+        [0, 0, 1, 0, 1],
+        [1, 0, 1, 0, 1],
+        [0.9, 40, 0.95, 0.02, 0.9],
+      ])
+        cases.push({
+          label: `masked, vocabulary ${vocabulary}, temperature ${params[0]}, topK ${params[1]}`,
+          inputs: [
+            { ...random.normal([5, vocabulary]), data: quantised(random, 5 * vocabulary) },
+            given(Array.from({ length: 5 }, () => params).flat(), [5, 5], 'f32'),
+            random.integers([5, 2], 2 ** 32, 'u32'),
+            random.integers([5], 5000, 'u32'),
+            someWhole(random.integers([5, Math.ceil(vocabulary / 32)], 2 ** 32, 'u32')),
+          ],
+          attributes: {},
+        })
     for (const typicalP of [1, 0.7]) {
       const logits = quantised(random, 4 * 700)
       // a masked row, one with a value that is no number, and one without any token
@@ -158,6 +189,7 @@ export const sampleOp: Op = {
           given(Array.from({ length: 4 }, () => [1, 0, 1, 0, typicalP]).flat(), [4, 5], 'f32'),
           random.integers([4, 2], 2 ** 32, 'u32'),
           random.integers([4], 5000, 'u32'),
+          undefined,
         ],
         attributes: {},
       })
@@ -166,8 +198,10 @@ export const sampleOp: Op = {
   },
 }
 
-function quantised(random: CaseRandom, length: number): Float32Array {
-  return Float32Array.from(random.normal([length], 'f32', 3).data, (x) => Math.round(x * 16) / 16)
+/** Words that ban everything or nothing, as most of a grammar's do, in runs of several blocks too. */
+function someWhole(words: HostTensor): HostTensor {
+  const runs = [0, 1, 2].flatMap((i) => Array.from({ length: 2 + 20 * (i % 2) }, () => i))
+  return { ...words, data: Uint32Array.from(words.data, (word, i) => [word, 0, 0xffffffff][runs[i % runs.length]!]!) }
 }
 
 /** A token that may be drawn; its probability is its share of all weights. */
@@ -275,95 +309,6 @@ export function drawFrom(candidates: readonly Candidate[], draw: number): number
   return (candidates.find((t) => share.add(t) > draw * total) ?? candidates.at(-1)!).id
 }
 
-export function argmaxOf(values: Float64Array): number {
-  let best = 0
-  for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i
-  return best
-}
-
-/** The id of the highest value of each row, the lowest of equals: [R, V] -> i32 [R]. */
-export const argmaxOp: Op = {
-  name: 'argmax',
-  inputs: ['x'],
-  attributes: [],
-  rowInputs: [0],
-  tolerance: { absolute: 0, relative: 0 },
-  infer([x]) {
-    return [{ shape: [expectInput('argmax', x, 'x', 2, 'f32').shape[0]!], dtype: 'i32' }]
-  },
-  reference([x], [out]) {
-    for (let r = 0; r < x!.rows; r++) out!.set(0, r, argmaxOf(x!.row(r)))
-  },
-  cost([x]) {
-    return { flops: sizeOf(x!), bytes: 4 * sizeOf(x!) }
-  },
-  cases() {
-    const random = new CaseRandom(12)
-    return [1, 5, 300].map((vocabulary) => ({
-      label: `vocabulary ${vocabulary}`,
-      inputs: [{ ...random.normal([4, vocabulary]), data: quantised(random, 4 * vocabulary) }],
-      attributes: {},
-    }))
-  },
-}
-
-/**
- * Log-probabilities (natural log of softmax) of the chosen ids and of the `k` best tokens of each row: values f32
- * [R, 1 + k], ids i32 [R, 1 + k] (the chosen one first, then best first, lower id of equals first) and the chosen
- * one's rank i32 [R], counted from 1.
- */
-export const logprobsOp: Op = {
-  name: 'logprobs',
-  inputs: ['logits', 'chosen'],
-  attributes: ['k'],
-  rowInputs: [0, 1],
-  tolerance: { absolute: 2e-6, relative: 1e-6 },
-  infer([logits, chosen], { k }) {
-    const l = expectInput('logprobs', logits, 'logits', 2, 'f32')
-    const c = expectInput('logprobs', chosen, 'chosen', 1, 'i32')
-    expectShape('logprobs', l.shape[0] === c.shape[0] && k! >= 0 && k! <= l.shape[1]!, () => `k ${k} of [${l.shape}]`)
-    const shape = [l.shape[0]!, 1 + k!]
-    return [
-      { shape, dtype: 'f32' },
-      { shape, dtype: 'i32' },
-      { shape: [l.shape[0]!], dtype: 'i32' },
-    ]
-  },
-  reference([logits, chosen], [values, ids, ranks], { k }) {
-    for (let r = 0; r < logits!.rows; r++) {
-      const row = logits!.row(r)
-      const max = row.reduce((a, b) => Math.max(a, b), -Infinity)
-      const logTotal = Math.log(row.reduce((sum, x) => sum + expNegative(x - max), 0))
-      const order = Array.from(row.keys()).sort((a, b) => row[b]! - row[a]! || a - b)
-      const listed = [chosen!.item(r), ...order.slice(0, k)]
-      for (const [i, id] of listed.entries()) {
-        ids!.set(r, i, id)
-        values!.set(r, i, row[id]! - max - logTotal)
-      }
-      ranks!.set(0, r, row.filter((x) => x > row[listed[0]!]!).length + 1)
-    }
-  },
-  cost([logits]) {
-    return { flops: 20 * sizeOf(logits!), bytes: 4 * sizeOf(logits!) }
-  },
-  cases() {
-    const random = new CaseRandom(13)
-    return [
-      [1, 0],
-      [7, 7],
-      [200, 20],
-      [4099, 5],
-    ].map(([vocabulary, k]) => ({
-      label: `${k} of ${vocabulary}`,
-      inputs: [
-        { ...random.normal([5, vocabulary!]), data: quantised(random, 5 * vocabulary!) },
-        random.integers([5], vocabulary!),
-      ],
-      attributes: { k: k! },
-    }))
-  },
-}
-
 /** The sparse changes of `adjustLogits`, row after row. */
 export interface LogitAdjustments {
   readonly rowStarts: Tensor
@@ -379,15 +324,6 @@ export function adjustLogits(logits: Tensor, changes: LogitAdjustments): void {
   logits.device.record(adjustLogitsOp, [logits, rowStarts, tokens, counts, inPrompt, bias, penalties], {})
 }
 
-export function sample(logits: Tensor, params: Tensor, seeds: Tensor, positions: Tensor): Tensor {
-  return logits.device.record(sampleOp, [logits, params, seeds, positions], {})[0]!
-}
-
-export function argmax(x: Tensor): Tensor {
-  return x.device.record(argmaxOp, [x], {})[0]!
-}
-
-export function logprobs(logits: Tensor, chosen: Tensor, k: number): { values: Tensor; ids: Tensor; ranks: Tensor } {
-  const [values, ids, ranks] = logits.device.record(logprobsOp, [logits, chosen], { k })
-  return { values: values!, ids: ids!, ranks: ranks! }
+export function sample(logits: Tensor, params: Tensor, seeds: Tensor, positions: Tensor, mask?: Tensor): Tensor {
+  return logits.device.record(sampleOp, [logits, params, seeds, positions, mask], {})[0]!
 }
