@@ -18,6 +18,8 @@ export type { EngineStats, StepOutput } from './step-output.ts'
 
 /** Longest time that logits wait for the masks of their rows; a sequence whose mask is later misses steps. */
 const maskGraceMs = 5
+/** And before they are computed: a mask takes the less, and disturbs the less, while the cores have nothing else to do. */
+const maskLeadMs = 1
 
 /** Requests in, tokens out. Single-threaded; lives in the worker. */
 export class Engine {
@@ -199,7 +201,18 @@ export class Engine {
       return ended
     }
     for (const { sequence } of chunks) sequence.startedAt ??= started
-    const sampled = await this.#runner.run(chunks, (sequences) => this.#awaitMasks(sequences))
+    // one that is late already misses steps
+    this.#matchers?.await(
+      chunks.map(({ sequence: { matcher } }) => (matcher?.isLate ? undefined : matcher)),
+      maskLeadMs,
+    )
+    const sampled = await this.#runner.run(chunks, (sequences) => {
+      const late = this.#matchers?.await(
+        sequences.map(({ matcher }) => matcher),
+        maskGraceMs,
+      )
+      for (const matcher of late ?? []) matcher.isLate = true
+    })
     this.#scheduler.advance(withoutUnsampled(chunks, sampled), this.#clock() - started)
     this.#numSteps++
     for (const { numTokens } of chunks) this.#numComputedTokens += numTokens
@@ -215,19 +228,6 @@ export class Engine {
     this.#requests.delete(requestId)
     this.#deadlines.delete(requestId)
     if (this.#requests.size === 0) for (const resolve of this.#onDrained.splice(0)) resolve()
-  }
-
-  /** Waits a little for the masks of sequences whose logits are computed; those that still lack one have to be held. */
-  async #awaitMasks(sequences: readonly Sequence[]): Promise<void> {
-    const until = performance.now() + maskGraceMs
-    // most have come while the model computed
-    this.#matchers?.poll()
-    while (sequences.some(({ lacksMask }) => lacksMask)) {
-      const left = until - performance.now()
-      if (left > 0) await this.#matchers?.changed(left)
-      else for (const { matcher } of sequences.filter(({ lacksMask }) => lacksMask)) matcher!.isLate = true
-      if (left <= 0) return
-    }
   }
 
   /** Ends the requests that cannot go on, and the sequences whose grammar has come to its end. */

@@ -38,7 +38,7 @@ export interface Sampled {
 
 export type StepResult = Sampled | Pooled
 
-type AwaitMasks = (sequences: readonly Sequence[]) => Promise<void>
+type AwaitMasks = (sequences: readonly Sequence[]) => void
 
 /** Lays out a step for the model, runs it and samples. Owns the KV caches. */
 export class Runner {
@@ -117,7 +117,7 @@ export class Runner {
     }
     if (!due.every(({ canSample }) => canSample)) {
       if (!isDecode) await this.#device.run([logits])
-      await awaitMasks?.(due)
+      awaitMasks?.(due)
     }
     const masks = decoded && this.#onlyMasks(due)
     if (masks) return tokensOf(due, await decoded.sample(masks, samplingOf(due)))

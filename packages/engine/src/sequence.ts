@@ -163,12 +163,6 @@ export class Sequence implements BlockOwner {
     return this.#allowed
   }
 
-  /** Whether a mask is still being made for its next token. */
-  get lacksMask(): boolean {
-    const { matcher } = this
-    return matcher !== undefined && !matcher.next && !matcher.error
-  }
-
   /** Whether it is known what may come next, and something may. */
   get canSample(): boolean {
     const { matcher, fault } = this

@@ -1,6 +1,7 @@
 import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from 'node:worker_threads'
 import { SlipwayError, workerFlags } from '@slipway/tensor'
 import { grammarFault } from './ast.ts'
+import { MessageCounts } from './message-counts.ts'
 import type { GrammarCommand, GrammarReport, GrammarSetup, GrammarWorkerData } from './protocol.ts'
 import { threadTimeOf } from './thread-time.ts'
 
@@ -28,6 +29,8 @@ export class GrammarThread {
   #worker: Worker | undefined
   #port: MessagePort | undefined
   #isReady = false
+  #counts = new MessageCounts()
+  #numReports = 0
   /** Commands that await an answer. */
   #numPending = 0
   #timer: NodeJS.Timeout | undefined
@@ -43,6 +46,7 @@ export class GrammarThread {
   send(command: GrammarCommand): void {
     this.#worker ??= this.#start()
     this.#port!.postMessage(command)
+    this.#counts.add('commands')
     if (command.type === 'close') return
     this.#numPending++
     if (this.#numPending === 1) this.#watch()
@@ -54,6 +58,11 @@ export class GrammarThread {
       const { message } = given as { readonly message: GrammarReport }
       this.#receive(message)
     }
+  }
+
+  /** Blocks until there is an answer, for `ms` at most, and takes in what has come. */
+  wait(ms: number): void {
+    if (this.#counts.wait('reports', this.#numReports, ms)) this.poll()
   }
 
   async close(): Promise<void> {
@@ -69,8 +78,10 @@ export class GrammarThread {
 
   #start(): Worker {
     this.#isReady = false
+    this.#counts = new MessageCounts()
+    this.#numReports = 0
     const { port1, port2 } = new MessageChannel()
-    const data: GrammarWorkerData = { setup: this.#setup, port: port2 }
+    const data: GrammarWorkerData = { setup: this.#setup, port: port2, counts: this.#counts.shared }
     const worker = new Worker(new URL('./worker.js', import.meta.url), {
       workerData: data,
       transferList: [port2],
@@ -109,6 +120,7 @@ export class GrammarThread {
   }
 
   #receive(report: GrammarReport): void {
+    this.#numReports++
     if (report.type === 'ready') {
       this.#isReady = true
       this.#threadTime = threadTimeOf(report.threadFile)

@@ -18,6 +18,11 @@ export class RemoteMatcher {
   constructor(request: MatcherRequest) {
     this.request = request
   }
+
+  /** Whether it is known how the text may go on, or that it cannot. */
+  get isSettled(): boolean {
+    return this.next !== undefined || this.error !== undefined
+  }
 }
 
 /** A text and how far it is followed. */
@@ -124,7 +129,8 @@ export class Matchers {
 
   #placesOf(key: string, grammar: FollowedGrammar | null | undefined): Places | undefined {
     let places = this.#grammars.get(key)
-    if (places === undefined && grammar !== undefined) places = grammar && new Places(grammar.rules, grammar.tokens)
+    if (places === undefined && grammar !== undefined)
+      places = grammar && new Places(grammar.rules, grammar.tokens, grammar.stopIds)
     if (places === undefined) return undefined
     this.#grammars.delete(key)
     this.#grammars.set(key, places)
@@ -144,7 +150,7 @@ export class Matchers {
     matcher.next = undefined
     if (!text || matcher.error) return
     this.#move(text, token)
-    const known = text.place?.mask.next
+    const known = text.place && text.places!.next(text.place)
     if (known && tokens.length - text.numSent < maxUnsent) {
       matcher.next = known
       return
@@ -162,9 +168,17 @@ export class Matchers {
     this.#thread.send({ type: 'close', id: text.id })
   }
 
-  /** Takes in what has come since the event loop last turned. */
-  poll(): void {
+  /**
+   * Waits, `ms` at most, until it is known how these texts may go on; returns those that still lack it. The event loop
+   * stands still meanwhile.
+   */
+  await(matchers: readonly (RemoteMatcher | undefined)[], ms: number): RemoteMatcher[] {
+    const lacking = (): RemoteMatcher[] => matchers.filter((matcher) => matcher?.isSettled === false) as RemoteMatcher[]
+    if (lacking().length === 0) return []
+    const end = performance.now() + ms
     this.#thread.poll()
+    for (let left = ms; left > 0 && lacking().length > 0; left = end - performance.now()) this.#thread.wait(left)
+    return lacking()
   }
 
   /** Resolves when any matcher has changed, or after `ms`. */

@@ -3,7 +3,8 @@ import { utf8Ranges } from './utf8.ts'
 
 /** A piece of a grammar over bytes. */
 export type Part =
-  | { readonly id: number; readonly type: 'byte'; readonly allows: (byte: number) => boolean }
+  /** Bit `b % 32` of word `b / 32` for each byte that it may be, `size` of them. */
+  | { readonly id: number; readonly type: 'byte'; readonly bytes: Uint32Array; readonly size: number }
   | { readonly id: number; readonly type: 'seq'; readonly parts: readonly Part[] }
   | { readonly id: number; readonly type: 'alt'; readonly options: readonly Part[] }
   /** `reads`: each turn takes a byte at least. */
@@ -67,19 +68,22 @@ export class Parts {
   }
 
   #bytes(ranges: readonly CodeRange[]): Part {
-    const parts = ranges.map(([low, high]) =>
-      this.#add({ type: 'byte', allows: (byte) => byte >= low && byte <= high }),
-    )
+    const parts = ranges.map((range) => this.#add({ type: 'byte', ...setOf([range]) }))
     return parts.length === 1 ? parts[0]! : this.#add({ type: 'seq', parts })
   }
 
   #chars(ranges: readonly CodeRange[]): Part {
     const ascii = ranges.filter(([low]) => low < 0x80).map(([low, high]) => [low, Math.min(high, 0x7f)] as const)
-    const one = this.#add({
-      type: 'byte',
-      allows: (byte) => ascii.some(([low, high]) => byte >= low && byte <= high),
-    })
+    const one = this.#add({ type: 'byte', ...setOf(ascii) })
     const others = ranges.flatMap(utf8Ranges).map((run) => this.#bytes(run))
     return others.length === 0 ? one : this.#add({ type: 'alt', options: [one, ...others] })
   }
+}
+
+function setOf(ranges: readonly CodeRange[]): { readonly bytes: Uint32Array; readonly size: number } {
+  const bytes = new Uint32Array(8)
+  let size = 0
+  for (const [low, high] of ranges)
+    for (let byte = low; byte <= high; byte++, size++) bytes[byte >> 5]! |= 1 << (byte & 31)
+  return { bytes, size }
 }

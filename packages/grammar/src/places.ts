@@ -1,19 +1,29 @@
 import type { Rules } from './ast.ts'
 import { Parts, type Part } from './parts.ts'
 import type { NextTokens } from './protocol.ts'
+import type { TokenBytes } from './token-trie.ts'
 
 /** Something still to be read, and what comes behind it: one stack of a pushdown automaton. Equal ones are one object. */
-interface Frame {
+class Frame {
   readonly id: number
   /** Undefined at the end of the text. */
   readonly part: Part | undefined
   /** Parts of a sequence that have been read, or turns of a repetition. */
   readonly count: number
   readonly behind: Frame | undefined
-  /** The one that stands for all from which a token cannot tell it. */
-  readonly twin: Frame
   /** Frames that have this one behind them, by part and count. */
-  readonly above: Map<number, Frame>
+  above: Map<number, Frame> | undefined
+  /** Where a text is that has come to this one alone. */
+  place: Place | undefined
+  /** The one that stands for all from which a token cannot tell it. */
+  twin: Frame | undefined
+
+  constructor(id: number, part?: Part, count = 0, behind?: Frame) {
+    this.id = id
+    this.part = part
+    this.count = count
+    this.behind = behind
+  }
 }
 
 /** What is known of the masks of places that no token can tell apart. */
@@ -22,60 +32,66 @@ interface Mask {
 }
 
 /** A place in a text: all that may follow depends on it alone. */
-export interface Place {
-  /** Each awaits a byte. */
+export class Place {
+  /** Each awaits a byte, or the end. */
   readonly frames: readonly Frame[]
-  readonly mask: Mask
-  /** Places behind a byte; null: it may not come. */
-  readonly behind: Map<number, Place | null>
-  /** The same by the frames that read it: most bytes lead where others do. */
-  readonly behindFrames: Map<string, Place>
-}
+  readonly #findMask: (frames: readonly Frame[]) => Mask
+  #mask: Mask | undefined
+  /** Where several of the frames read a byte: the places behind, by the byte and by what the frames go on with. */
+  behind: Map<number | string, Place> | undefined
 
-/** The bytes of all tokens, one behind the other; nothing for those that are no text. */
-export interface TokenBytes {
-  /** Where those of each token begin, and the end. */
-  readonly starts: Int32Array
-  readonly bytes: Uint8Array
-  /** Bytes of the longest. */
-  readonly longest: number
+  constructor(frames: readonly Frame[], findMask: (frames: readonly Frame[]) => Mask) {
+    this.frames = frames
+    this.#findMask = findMask
+  }
+
+  /** Most places are passed in the midst of a token and need none. */
+  get mask(): Mask {
+    return (this.#mask ??= this.#findMask(this.frames))
+  }
 }
 
 /** A grammar gives up where it is in too many places at once: the thread of xgrammar knows better then. */
 const limits = { visits: 512, tokenVisits: 2048, places: 4096, frames: 2 ** 17, count: 2 ** 20 }
+/** Where more bytes or tokens may come than this, a mask is much work: the thread has most of it prepared. */
+const narrow = { bytes: 32, steps: 512, visits: 2 ** 14 }
 /** Of masks that are kept for a grammar. */
 const maxMaskBytes = 8 * 2 ** 20
 
 /**
  * Tells where in its grammar a text is, so that masks are asked for once for each place and not once for each token. A
- * place is a set of stacks that a text may be at (as GLR parsers keep them), and the places seen form an automaton that
- * grows while texts are read. Counts of a repetition that are too far from its bounds for a token to reach them share
- * their masks. Does a bounded amount of work for a token, whatever the grammar.
+ * place is a set of stacks that a text may be at (as GLR parsers keep them); what is met once is kept, so that a text
+ * goes where another was in little time. Counts of a repetition that are too far from its bounds for a token to reach
+ * them share their masks. Does a bounded amount of work for a token, whatever the grammar.
  */
 export class Places {
   readonly #parts: Parts
   readonly #tokens: TokenBytes
+  /** Tokens that may come where a text may end. */
+  readonly #stopIds: readonly number[]
   #bottom!: Frame
-  #places = new Map<string, Place>()
   #masks = new Map<string, Mask>()
   /** Those that are known, the oldest first. */
   readonly #known = new Set<Mask>()
   #maskBytes = 0
   #numFrames = 0
-  /** Of them, those before the last new beginning. */
+  #numPlaces = 0
+  /** Of frames, those before the last new beginning. */
   #numForgotten = 0
   #visits = 0
+  readonly #findMask = (frames: readonly Frame[]): Mask => this.#maskOf(keyOf(frames.map((frame) => this.#twin(frame))))
 
-  constructor(rules: Rules, tokens: TokenBytes) {
+  constructor(rules: Rules, tokens: TokenBytes, stopIds: readonly number[] = []) {
     this.#parts = new Parts(rules)
     this.#tokens = tokens
+    this.#stopIds = stopIds
     this.#forget()
   }
 
   /** Where every text begins; undefined where that is too much to follow. */
   start(): Place | undefined {
     this.#visits = 0
-    return this.#placeOf([this.#frame(this.#parts.rule('root'), 0, this.#bottom)])
+    return this.#placeAt(this.#frame(this.#parts.rule('root'), 0, this.#bottom))
   }
 
   /** The place behind a token; undefined where it may not come, is no text, or leads to too many places. */
@@ -84,9 +100,55 @@ export class Places {
     const [start, end] = [starts[token], starts[token + 1]]
     if (start === undefined || end === undefined || start === end) return undefined
     this.#visits = 0
-    let place: Place | null | undefined = from
+    let place: Place | undefined = from
     for (let i = start; i < end && place; i++) place = this.#step(place, bytes[i]!)
-    return place ?? undefined
+    return place
+  }
+
+  /** What may come next at a place, as far as that is known or little work to find out. */
+  next(place: Place): NextTokens | undefined {
+    const { next } = place.mask
+    if (next) return next
+    const found = this.#find(place)
+    if (found) this.learn(place, found)
+    return found
+  }
+
+  /** Walks through the tree of tokens, as far as the grammar goes along. */
+  #find(from: Place): NextTokens | undefined {
+    if (numBytesOf(from) > narrow.bytes) return undefined
+    const { trie, size } = this.#tokens
+    const mask = new Uint32Array(Math.ceil(size / 32))
+    // places on the way to a node, and where the tree goes on behind each of them
+    const path = [from]
+    const ends = [trie.bytes.length]
+    let isEmpty = true
+    let numSteps = 0
+    let visits = 0
+    for (let node = 0; node < trie.bytes.length;) {
+      for (; node >= ends.at(-1)!; ends.pop()) path.pop()
+      this.#visits = 0
+      const place = this.#step(path.at(-1)!, trie.bytes[node]!)
+      visits += this.#visits
+      // it may also have been too much to follow
+      if (place === undefined && this.#visits > 0) return undefined
+      if (place === undefined) {
+        node = trie.ends[node]!
+        continue
+      }
+      if (++numSteps > narrow.steps || visits > narrow.visits) return undefined
+      for (let i = trie.firsts[node]!; i < trie.firsts[node + 1]!; i++) {
+        const token = trie.tokens[i]!
+        mask[token >>> 5]! |= 1 << (token & 31)
+        isEmpty = false
+      }
+      path.push(place)
+      ends.push(trie.ends[node]!)
+      node++
+    }
+    if (isEmpty) return { state: 'complete' }
+    if (from.frames.some(({ part }) => !part)) for (const id of this.#stopIds) mask[id >>> 5]! |= 1 << (id & 31)
+    return { state: 'masked', mask }
   }
 
   /** Keeps what may come next at a place. */
@@ -98,35 +160,44 @@ export class Places {
     for (const oldest of this.#known) if (this.#maskBytes > maxMaskBytes) this.#drop(oldest)
   }
 
-  #step(place: Place, byte: number): Place | null {
-    let behind = place.behind.get(byte)
-    if (behind === undefined) {
-      const read = place.frames.filter(({ part }) => part!.type === 'byte' && part!.allows(byte))
-      const key = read.map(({ id }) => id).join()
-      behind = read.length === 0 ? null : (place.behindFrames.get(key) ?? this.#placeOf(read.map((f) => f.behind!)))
-      if (behind) place.behindFrames.set(key, behind)
-      if (behind !== undefined) place.behind.set(byte, behind)
+  /** The place behind a byte; undefined where it may not come, or leads to too many places. */
+  #step(place: Place, byte: number): Place | undefined {
+    const known = place.behind?.get(byte)
+    if (known) return known
+    const word = byte >> 5
+    const bit = byte & 31
+    let first: Frame | undefined
+    let several: Set<Frame> | undefined
+    for (const { part, behind } of place.frames) {
+      if (part?.type !== 'byte' || ((part.bytes[word]! >>> bit) & 1) === 0) continue
+      if (!first) first = behind
+      else if (behind !== first) (several ??= new Set([first])).add(behind!)
     }
-    return behind ?? null
+    if (!first) return undefined
+    if (!several) return this.#placeAt(first)
+    const key = keyOf([...several])
+    place.behind ??= new Map()
+    const behind = place.behind.get(key) ?? this.#placeOf(several)
+    if (behind) place.behind.set(key, behind).set(byte, behind)
+    return behind
+  }
+
+  /** The place of a text that has come to a frame. */
+  #placeAt(frame: Frame): Place | undefined {
+    return (frame.place ??= this.#placeOf([frame]))
   }
 
   /** The place of a text that may be at any of these; undefined: too many. */
-  #placeOf(frames: readonly Frame[]): Place | undefined {
+  #placeOf(frames: Iterable<Frame>): Place | undefined {
     const seen = new Set<Frame>()
-    const before = this.#visits
     for (const frame of frames) this.#expand(frame, seen)
-    this.#visits = before + seen.size
+    this.#visits += seen.size
     if (seen.size > limits.visits || this.#visits > limits.tokenVisits) return undefined
-    const awaiting = [...seen].filter(({ part }) => !part || part.type === 'byte')
-    const key = keyOf(awaiting)
-    let place = this.#places.get(key)
-    if (!place) {
-      if (this.#places.size >= limits.places || this.#numFrames - this.#numForgotten > limits.frames) this.#forget()
-      const mask = this.#maskOf(keyOf(awaiting.map(({ twin }) => twin)))
-      place = { frames: awaiting.filter(({ part }) => part), mask, behind: new Map(), behindFrames: new Map() }
-      this.#places.set(key, place)
-    }
-    return place
+    if (++this.#numPlaces > limits.places || this.#numFrames - this.#numForgotten > limits.frames) this.#forget()
+    return new Place(
+      [...seen].filter(({ part }) => !part || part.type === 'byte'),
+      this.#findMask,
+    )
   }
 
   /** Adds a frame, and all that it may turn into before a byte is read. */
@@ -150,20 +221,24 @@ export class Places {
   }
 
   #frame(part: Part, count: number, behind: Frame): Frame {
+    const above = (behind.above ??= new Map<number, Frame>())
     const key = part.id * limits.count + count
-    let frame = behind.above.get(key)
-    if (!frame) {
-      const far = this.#farCount(part, count)
-      const twin = far === count && behind.twin === behind ? undefined : this.#frame(part, far, behind.twin)
-      frame = this.#newFrame(part, count, behind, twin)
-      behind.above.set(key, frame)
-    }
+    let frame = above.get(key)
+    if (!frame) above.set(key, (frame = new Frame(this.#numFrames++, part, count, behind)))
     return frame
   }
 
-  #newFrame(part?: Part, count = 0, behind?: Frame, twin?: Frame): Frame {
-    const frame = { id: this.#numFrames++, part, count, behind, above: new Map<number, Frame>() }
-    return Object.assign(frame, { twin: twin ?? (frame as Frame) })
+  /** Without recursion: stacks may be as deep as texts are long. */
+  #twin(frame: Frame): Frame {
+    const open: Frame[] = []
+    for (let at: Frame | undefined = frame; at && !at.twin; at = at.behind) open.push(at)
+    for (const one of open.reverse()) {
+      const { part, count, behind } = one
+      const far = part ? this.#farCount(part, count) : count
+      const isOwn = !part || (far === count && behind!.twin === behind)
+      one.twin = isOwn ? one : this.#frame(part, far, behind!.twin!)
+    }
+    return frame.twin!
   }
 
   /** The least count that a token cannot tell from this one, since a turn takes a byte at least. */
@@ -189,8 +264,8 @@ export class Places {
   /** Begins anew; places that are in use go on, but learn nothing from new ones. */
   #forget(): void {
     this.#numForgotten = this.#numFrames
-    this.#bottom = this.#newFrame()
-    this.#places = new Map()
+    this.#numPlaces = 0
+    this.#bottom = new Frame(this.#numFrames++)
     this.#masks = new Map()
     for (const mask of this.#known) this.#drop(mask)
   }
@@ -202,4 +277,11 @@ function bytesOf(next: NextTokens): number {
 
 function keyOf(frames: readonly Frame[]): string {
   return [...new Set(frames.map(({ id }) => id))].sort((a, b) => a - b).join()
+}
+
+/** How many bytes may come next, or somewhat more. */
+function numBytesOf({ frames }: Place): number {
+  let count = 0
+  for (const { part } of frames) if (part?.type === 'byte') count += part.size
+  return count
 }

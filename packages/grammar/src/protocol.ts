@@ -1,7 +1,7 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { WireError } from '@slipway/tensor'
 import type { Rules } from './ast.ts'
-import type { TokenBytes } from './places.ts'
+import type { TokenBytes } from './token-trie.ts'
 import type { GrammarSource } from './spec.ts'
 
 /** Given to a grammar thread when it starts. */
@@ -19,6 +19,8 @@ export interface GrammarSetup {
 export interface GrammarWorkerData {
   readonly setup: GrammarSetup
   readonly port: MessagePort
+  /** Of a `MessageCounts`. */
+  readonly counts: SharedArrayBuffer
 }
 
 /** Where a model thinks before it answers. */
@@ -73,6 +75,8 @@ export type NextTokens =
 export interface FollowedGrammar {
   readonly rules: Rules
   readonly tokens: TokenBytes
+  /** Tokens that end a text. */
+  readonly stopIds: readonly number[]
 }
 
 export type GrammarReport =

@@ -1,6 +1,6 @@
 import type { Tokenizer } from '@slipway/checkpoint'
 import { SlipwayError } from '@slipway/tensor'
-import type { TokenBytes } from './places.ts'
+import { buildTrie, type TokenBytes } from './token-trie.ts'
 
 /** The bytes of all tokens, as a grammar sees them. */
 export interface Vocabulary {
@@ -39,12 +39,13 @@ export function readVocabulary(
   }
 }
 
-/** The bytes of all tokens that are text, in memory that threads share. */
-export function tokenBytes({ bytes, isSpecial }: Vocabulary): TokenBytes {
+/** The bytes of all tokens that are text. */
+export function tokenBytes({ bytes, isSpecial, size }: Vocabulary): TokenBytes {
   const texts = bytes.map((text, id) => (text && !isSpecial(id) ? text : new Uint8Array()))
   const starts = new Int32Array(new SharedArrayBuffer(4 * (texts.length + 1)))
   for (const [id, { length }] of texts.entries()) starts[id + 1] = starts[id]! + length
   const all = new Uint8Array(new SharedArrayBuffer(starts.at(-1)!))
   for (const [id, text] of texts.entries()) all.set(text, starts[id])
-  return { starts, bytes: all, longest: texts.reduce((most, { length }) => Math.max(most, length), 0) }
+  const longest = texts.reduce((most, { length }) => Math.max(most, length), 0)
+  return { starts, bytes: all, longest, size, trie: buildTrie({ starts, bytes: all }) }
 }

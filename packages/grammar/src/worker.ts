@@ -1,22 +1,28 @@
-import { workerData } from 'node:worker_threads'
+import { receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { Tokenizer } from '@slipway/checkpoint'
 import { SlipwayError } from '@slipway/tensor'
 import { checkSyntax, GrammarCompiler } from './compiler.ts'
-import type { TokenBytes } from './places.ts'
+import { MessageCounts } from './message-counts.ts'
 import type { FollowedGrammar, GrammarCommand, GrammarReport, GrammarWorkerData } from './protocol.ts'
-import { toRules, type GrammarSource } from './spec.ts'
+import { hasRules, toRules, type GrammarSource } from './spec.ts'
 import { ownThreadFile } from './thread-time.ts'
+import type { TokenBytes } from './token-trie.ts'
 import { TriggeredMatcher } from './triggered-matcher.ts'
 import { readVocabulary, tokenBytes } from './vocabulary.ts'
 
 // A thread for grammars. Whoever started it may end it at any time, which is how long computations are cut off.
 
-const { port, setup } = workerData as GrammarWorkerData
+const { port, setup, counts: shared } = workerData as GrammarWorkerData
+const counts = new MessageCounts(shared)
+
+/** Milliseconds that it waits for the next token of a text, which comes within a step, without its event loop. */
+const lingerMs = 30
 
 function report(message: GrammarReport): void {
   // a mask is made for its reader alone
   const isMask = message.type === 'next' && message.next.state === 'masked'
   port.postMessage(message, isMask ? [message.next.mask.buffer as ArrayBuffer] : [])
+  counts.add('reports')
 }
 
 async function main(): Promise<void> {
@@ -34,16 +40,17 @@ async function main(): Promise<void> {
   const matchers = new Map<number, TriggeredMatcher>()
 
   let tokens: TokenBytes | undefined
-  const grammarOf = (source: GrammarSource): FollowedGrammar | undefined => {
+  const grammarOf = (source: GrammarSource, specials: readonly number[]): FollowedGrammar | undefined => {
     const rules = toRules(source)
-    return rules && { rules, tokens: (tokens ??= tokenBytes(vocabulary)) }
+    return rules && { rules, tokens: (tokens ??= tokenBytes(vocabulary)), stopIds: [...stopIds, ...specials] }
   }
 
   const serve = async (command: GrammarCommand): Promise<void> => {
     const { id } = command
     try {
       if (command.type === 'check') {
-        await checkSyntax(command.source, setup.memoryBytes)
+        // what we write ourselves is well formed
+        if (!hasRules(command.source)) await checkSyntax(command.source, setup.memoryBytes)
         const matcher = compiler.compile(command.source).matcher()
         matcher.fillMask(new Uint32Array(Math.ceil(setup.vocabSize / 32)))
         matcher.dispose()
@@ -66,7 +73,7 @@ async function main(): Promise<void> {
           type: 'next',
           id,
           next: matcher.next(),
-          grammar: command.wantsGrammar ? (grammarOf(source) ?? null) : undefined,
+          grammar: command.wantsGrammar ? (grammarOf(source, specials) ?? null) : undefined,
         })
         return
       }
@@ -79,11 +86,31 @@ async function main(): Promise<void> {
       report({ type, id, error: SlipwayError.toWire(error), isBroken: compiler.isBroken || withMarkers.isBroken })
     }
   }
+  let numTaken = 0
+  let numServed = 0
   // one after the other: a check awaits
   let last = Promise.resolve()
-  port.on('message', (command: GrammarCommand) => {
-    last = last.then(() => serve(command))
-  })
+  const take = (command: GrammarCommand): void => {
+    numTaken++
+    last = last.then(async () => {
+      await serve(command)
+      numServed++
+      if (command.type === 'accept' && numServed === numTaken) linger()
+    })
+  }
+  const linger = (): void => {
+    while (counts.wait('commands', numTaken, lingerMs)) {
+      const given = receiveMessageOnPort(port) as { readonly message: GrammarCommand } | undefined
+      if (!given) return
+      const { message } = given
+      if (message.type !== 'accept' && message.type !== 'close') return take(message)
+      numTaken++
+      numServed++
+      // these await nothing
+      void serve(message)
+    }
+  }
+  port.on('message', take)
   report({ type: 'ready', threadFile: ownThreadFile() })
 }
 
