@@ -1,7 +1,9 @@
 // @ts-check
-// What a grammar costs: the time of a step in which every sequence has a mask beside that of the same step without.
+// What a grammar costs: the time of a step in which every sequence has a mask beside that of the same step without; and
+// of the embedded model, whose steps are the shortest, what texts of random schemas cost that it has not seen before.
 import { LLM } from '@slipway/engine'
 import { miniModelDirectory } from '@slipway/mini'
+import { SchemaMaker } from '../packages/engine/dist/testing/schemas.js'
 import { measureLatency, promptOf } from './lib/latency.mjs'
 import { median } from './lib/rates.mjs'
 
@@ -17,25 +19,27 @@ const grammars = {
   // their masks cannot all be prepared (docs/design/grammar.md)
   'counted strings': people({ type: 'string', minLength: 20, maxLength: 60 }),
 }
+/** A round of the embedded model takes milliseconds, so it has so many more; the first part of them warms up. */
+const miniRounds = 10
 const sides = /** @type {const} */ (['without', 'with a grammar'])
 
 await measureLatency('structured', {
   flags: [
     ['tokens', '24', 'new tokens of each sequence'],
     ['sequences', '1,8', 'that decode together'],
-    ['rounds', '12', 'each of an answer without and one with every grammar'],
+    ['rounds', '12', 'each of an answer without and one with every grammar; ten times as many of the embedded model'],
+    ['schemas', '300', 'random ones, each for texts of the embedded model'],
   ],
   sides,
   engine: ({ tokens: [tokens], sequences }) => ({ maxModelLen: tokens + 16, maxNumSeqs: Math.max(...sequences) }),
   async measure(llm, own, vocab) {
     const rows = await measureCases(llm, own, vocab, '')
-    const {
-      tokens: [tokens],
-      sequences,
-    } = own
-    const mini = await LLM.load(miniModelDirectory, { maxModelLen: tokens + 16, maxNumSeqs: Math.max(...sequences) })
+    const { sequences } = own
+    const mini = await LLM.load(miniModelDirectory, { maxModelLen: 1024, maxNumSeqs: Math.max(...sequences) })
     try {
-      return [...rows, ...(await measureCases(mini, own, mini.info.vocabSize, 'embedded model, '))]
+      const rounds = own['rounds'].map((count) => miniRounds * count)
+      rows.push(...(await measureCases(mini, { ...own, rounds }, mini.info.vocabSize, 'embedded model, ')))
+      return [...rows, ...(await measureSchemas(mini, own['schemas'][0]))]
     } finally {
       await mini.close()
     }
@@ -56,13 +60,14 @@ async function measureCases(llm, { tokens: [tokens], sequences, rounds: [rounds]
       return { label: `${name}${grammar}, ${count} at once`, prompts, params, values }
     }),
   )
-  for (let round = 0; round <= rounds; round++)
+  // the first round compiles
+  const numWarm = Math.max(1, Math.floor(rounds / 10))
+  for (let round = 0; round < rounds + numWarm; round++)
     for (const { prompts, params, values } of cases) {
       const turns = round % 2 === 0 ? [0, 1] : [1, 0]
       for (const side of turns) {
         const time = await stepTime(llm, prompts, { maxTokens: tokens, seed: round, ...(side === 1 ? params : {}) })
-        // the first round compiles
-        if (round > 0) values[side].push(time)
+        if (round >= numWarm) values[side].push(time)
       }
     }
   return cases.map(({ label, values }) => ({
@@ -81,4 +86,43 @@ async function stepTime(llm, prompts, params) {
     if (event.type === 'delta' && event.prompt === 0) arrivals.push(performance.now())
   // the first token waits for its prompt
   return median(arrivals.slice(2).map((time, i) => time - arrivals[i + 1]))
+}
+
+/**
+ * Texts of schemas, in turn with free texts of as many tokens: the first of a schema, the same once more, and another.
+ *
+ * @param {LLM} llm
+ * @param {number} count
+ */
+async function measureSchemas(llm, count) {
+  const rows = ['the first text of a schema', 'the same again', 'another text'].map((label) => ({
+    label: `embedded model, ${label}`,
+    values: sides.map(() => /** @type {number[]} */ ([])),
+  }))
+  for (let i = 0; i < count; i++) {
+    const structuredOutputs = { json: new SchemaMaker(i + 1).make(), disableAnyWhitespace: i % 2 === 0 }
+    await llm.prepare({ structuredOutputs })
+    for (const [j, { values }] of rows.entries()) {
+      const seed = j < 2 ? i : i + count
+      const constrained = await tokenTime(llm, { structuredOutputs, seed, maxTokens: 400 })
+      const free = await tokenTime(llm, { seed, ignoreEos: true, maxTokens: constrained.tokens })
+      // a few tokens tell nothing
+      if (constrained.tokens < 8) continue
+      for (const [side, { time }] of [free, constrained].entries()) values[side].push(time)
+    }
+  }
+  return rows.map(({ label, values }) => ({
+    label,
+    values: Object.fromEntries(sides.map((side, i) => [side, values[i]])),
+    medians: Object.fromEntries(sides.map((side, i) => [side, median(values[i])])),
+  }))
+}
+
+/** Mean milliseconds per token behind the first, whose prompt and grammar it waits for. @param {LLM} llm @param {object} params */
+async function tokenTime(llm, params) {
+  /** @type {number[]} */
+  const arrivals = []
+  for await (const event of llm.generate([[5, 6, 7]], { temperature: 1, ...params }, { stream: true }))
+    if (event.type === 'delta') arrivals.push(performance.now())
+  return { tokens: arrivals.length, time: (arrivals.at(-1) - arrivals[1]) / (arrivals.length - 2) }
 }

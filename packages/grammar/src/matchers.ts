@@ -122,8 +122,10 @@ export class Matchers {
       text.place = matcher.tokens.length < maxUnsent ? text.places?.start() : undefined
       for (const token of matcher.tokens) this.#move(text, token)
     }
-    if (text.place) text.places!.learn(text.place, next)
-    matcher.next = next
+    // what is found out here counts, so that a text that is begun anew goes on like any other
+    const known = text.place && text.places!.next(text.place)
+    if (text.place && !known) text.places!.learn(text.place, next)
+    matcher.next = known ?? next
     matcher.isLate = false
   }
 

@@ -35,13 +35,16 @@ interface Mask {
 export class Place {
   /** Each awaits a byte, or the end. */
   readonly frames: readonly Frame[]
+  /** Frames that were looked at to find these. */
+  readonly numVisits: number
   readonly #findMask: (frames: readonly Frame[]) => Mask
   #mask: Mask | undefined
   /** Where several of the frames read a byte: the places behind, by the byte and by what the frames go on with. */
   behind: Map<number | string, Place> | undefined
 
-  constructor(frames: readonly Frame[], findMask: (frames: readonly Frame[]) => Mask) {
+  constructor(frames: readonly Frame[], numVisits: number, findMask: (frames: readonly Frame[]) => Mask) {
     this.frames = frames
+    this.numVisits = numVisits
     this.#findMask = findMask
   }
 
@@ -54,7 +57,7 @@ export class Place {
 /** A grammar gives up where it is in too many places at once: the thread of xgrammar knows better then. */
 const limits = { visits: 512, tokenVisits: 2048, places: 4096, frames: 2 ** 17, count: 2 ** 20 }
 /** Where more bytes or tokens may come than this, a mask is much work: the thread has most of it prepared. */
-const narrow = { bytes: 32, steps: 512, visits: 2 ** 14 }
+const narrow = { bytes: 32, steps: 512, frames: 2 ** 13 }
 /** Of masks that are kept for a grammar. */
 const maxMaskBytes = 8 * 2 ** 20
 
@@ -78,8 +81,9 @@ export class Places {
   #numPlaces = 0
   /** Of frames, those before the last new beginning. */
   #numForgotten = 0
-  #visits = 0
   readonly #findMask = (frames: readonly Frame[]): Mask => this.#maskOf(keyOf(frames.map((frame) => this.#twin(frame))))
+  /** Stands where a text is at more places at once than are followed. */
+  readonly #tooMany = new Place([], 0, this.#findMask)
 
   constructor(rules: Rules, tokens: TokenBytes, stopIds: readonly number[] = []) {
     this.#parts = new Parts(rules)
@@ -90,8 +94,8 @@ export class Places {
 
   /** Where every text begins; undefined where that is too much to follow. */
   start(): Place | undefined {
-    this.#visits = 0
-    return this.#placeAt(this.#frame(this.#parts.rule('root'), 0, this.#bottom))
+    const place = this.#placeAt(this.#frame(this.#parts.rule('root'), 0, this.#bottom))
+    return place === this.#tooMany ? undefined : place
   }
 
   /** The place behind a token; undefined where it may not come, is no text, or leads to too many places. */
@@ -99,13 +103,21 @@ export class Places {
     const { starts, bytes } = this.#tokens
     const [start, end] = [starts[token], starts[token + 1]]
     if (start === undefined || end === undefined || start === end) return undefined
-    this.#visits = 0
     let place: Place | undefined = from
-    for (let i = start; i < end && place; i++) place = this.#step(place, bytes[i]!)
+    // known places count like new ones: what becomes of a text must not depend on the texts before it
+    let visits = 0
+    for (let i = start; i < end && place; i++) {
+      place = this.#step(place, bytes[i]!)
+      visits += place?.numVisits ?? 0
+      if (place === this.#tooMany || visits > limits.tokenVisits) return undefined
+    }
     return place
   }
 
-  /** What may come next at a place, as far as that is known or little work to find out. */
+  /**
+   * What may come next at a place, as far as that is known or little work to find out. Whether it is does not depend on
+   * what is known: xgrammar leaves out a token that fits now and then, and an answer must not depend on who was asked.
+   */
   next(place: Place): NextTokens | undefined {
     const { next } = place.mask
     if (next) return next
@@ -124,19 +136,17 @@ export class Places {
     const ends = [trie.bytes.length]
     let isEmpty = true
     let numSteps = 0
-    let visits = 0
+    let numFrames = 0
     for (let node = 0; node < trie.bytes.length;) {
       for (; node >= ends.at(-1)!; ends.pop()) path.pop()
-      this.#visits = 0
       const place = this.#step(path.at(-1)!, trie.bytes[node]!)
-      visits += this.#visits
-      // it may also have been too much to follow
-      if (place === undefined && this.#visits > 0) return undefined
       if (place === undefined) {
         node = trie.ends[node]!
         continue
       }
-      if (++numSteps > narrow.steps || visits > narrow.visits) return undefined
+      numFrames += place.frames.length
+      if (place === this.#tooMany) return undefined
+      if (++numSteps > narrow.steps || numFrames > narrow.frames) return undefined
       for (let i = trie.firsts[node]!; i < trie.firsts[node + 1]!; i++) {
         const token = trie.tokens[i]!
         mask[token >>> 5]! |= 1 << (token & 31)
@@ -160,7 +170,7 @@ export class Places {
     for (const oldest of this.#known) if (this.#maskBytes > maxMaskBytes) this.#drop(oldest)
   }
 
-  /** The place behind a byte; undefined where it may not come, or leads to too many places. */
+  /** The place behind a byte; undefined where it may not come. */
   #step(place: Place, byte: number): Place | undefined {
     const known = place.behind?.get(byte)
     if (known) return known
@@ -178,24 +188,24 @@ export class Places {
     const key = keyOf([...several])
     place.behind ??= new Map()
     const behind = place.behind.get(key) ?? this.#placeOf(several)
-    if (behind) place.behind.set(key, behind).set(byte, behind)
+    place.behind.set(key, behind).set(byte, behind)
     return behind
   }
 
   /** The place of a text that has come to a frame. */
-  #placeAt(frame: Frame): Place | undefined {
+  #placeAt(frame: Frame): Place {
     return (frame.place ??= this.#placeOf([frame]))
   }
 
-  /** The place of a text that may be at any of these; undefined: too many. */
-  #placeOf(frames: Iterable<Frame>): Place | undefined {
+  /** The place of a text that may be at any of these. */
+  #placeOf(frames: Iterable<Frame>): Place {
     const seen = new Set<Frame>()
     for (const frame of frames) this.#expand(frame, seen)
-    this.#visits += seen.size
-    if (seen.size > limits.visits || this.#visits > limits.tokenVisits) return undefined
+    if (seen.size > limits.visits) return this.#tooMany
     if (++this.#numPlaces > limits.places || this.#numFrames - this.#numForgotten > limits.frames) this.#forget()
     return new Place(
       [...seen].filter(({ part }) => !part || part.type === 'byte'),
+      seen.size,
       this.#findMask,
     )
   }
