@@ -23,37 +23,46 @@ function expectFit(schema: object, text: string): void {
 // without native kernels a token takes a hundred times as long
 const numSchemas = cpuAvailable().available ? 300 : 10
 
-test(`${numSchemas} random schemas: every answer that ends fits its schema, whole and streamed`, async () => {
+test(`${numSchemas} random schemas: each has a valid answer, whole and streamed, and none that ends is not`, async () => {
   const schemas = Array.from({ length: numSchemas }, (_, seed) => new SchemaMaker(seed + 1).make())
-  const finished: RequestOutput['outputs'][number][] = []
-  const answer = async (i: number): Promise<void> => {
+  /** Answers that were needed: where a string may be long, or white space, a small model may not find the end in good time. */
+  const counts: number[] = []
+  const answer = async (i: number, isFirst: boolean, seed: number): Promise<RequestOutput['outputs'][number]> => {
     const params = {
-      temperature: 1,
-      seed: i,
-      maxTokens: 400,
-      structuredOutputs: { json: schemas[i]!, disableAnyWhitespace: i % 4 === 0 },
+      // a hot model does not repeat itself
+      temperature: isFirst ? 1 : 3,
+      seed,
+      maxTokens: isFirst ? 400 : 1500,
+      structuredOutputs: { json: schemas[i]!, disableAnyWhitespace: !isFirst || i % 4 === 0 },
     }
     const prompt = 'Give me the data as JSON.'
     // a machine that others use as well may need more than its time for the largest; what was slow is tried again
     const tries = Array.from({ length: 3 }, () => () => llm.prepare(params))
     await tries.reduce((before, again) => before.catch(again), llm.prepare(params))
     const { outputs } = await llm.generate(prompt, params)
-    finished[i] = outputs[0]!
     let streamed = ''
     for await (const event of llm.generate(prompt, params, { stream: true }))
       if (event.type === 'delta') streamed += event.text
     expect(streamed).toBe(outputs[0]!.text)
+    return outputs[0]!
   }
   let next = 0
   const work = async (): Promise<void> => {
-    while (next < schemas.length) await answer(next++)
+    while (next < schemas.length) {
+      const i = next++
+      for (counts[i] = 1; counts[i]! <= 8; counts[i]!++) {
+        const { text, finishReason } = await answer(i, counts[i] === 1, i + 1000 * (counts[i]! - 1))
+        if (finishReason !== 'stop') continue
+        expectFit(schemas[i]!, text)
+        break
+      }
+    }
   }
   await Promise.all(Array.from({ length: 16 }, work))
-  const ended = finished.filter(({ finishReason }) => finishReason === 'stop')
-  console.log(`${ended.length} of ${numSchemas} ended within 400 tokens`)
-  for (const [i, { text, finishReason }] of finished.entries())
-    if (finishReason === 'stop') expectFit(schemas[i]!, text)
-  expect(ended.length).toBeGreaterThan(numSchemas === 300 ? 280 : 6)
+  const numFirst = counts.filter((count) => count === 1).length
+  console.log(`${numFirst} of ${numSchemas} ended within 400 tokens at once, all within ${Math.max(...counts)} answers`)
+  expect(Math.max(...counts)).toBeLessThanOrEqual(8)
+  expect(numFirst).toBeGreaterThan(numSchemas === 300 ? 280 : 6)
   expect((await llm.stats()).ownedBlocks).toBe(0)
 }, 300_000)
 
