@@ -202,12 +202,12 @@ export class Engine {
     }
     for (const { sequence } of chunks) sequence.startedAt ??= started
     // one that is late already misses steps
-    this.#matchers?.await(
+    this.#matchers?.waitFor(
       chunks.map(({ sequence: { matcher } }) => (matcher?.isLate ? undefined : matcher)),
       maskLeadMs,
     )
     const sampled = await this.#runner.run(chunks, (sequences) => {
-      const late = this.#matchers?.await(
+      const late = this.#matchers?.waitFor(
         sequences.map(({ matcher }) => matcher),
         maskGraceMs,
       )

@@ -141,9 +141,11 @@ export class CompiledGrammar {
     const { bindings } = this.#xgrammar
     return new GrammarMatcher(
       () => {
-        const stops = bindings.vecIntFromJSArray([...new Set([...this.#vocabulary.stopIds, ...stopIds])])
+        const ids = [...new Set([...this.#vocabulary.stopIds, ...stopIds])]
+        // it takes a list, or none, but no empty one
+        const stops = ids.length > 0 ? bindings.vecIntFromJSArray(ids) : undefined
         const matcher = new bindings.GrammarMatcher(this.#handle, stops, false, -1)
-        stops.delete()
+        stops?.delete()
         return matcher
       },
       bindings,

@@ -150,6 +150,17 @@ test('a matcher goes back, forks, and ends with a stop token', () => {
   expect(() => matcher.fillMask(new Uint32Array(3))).toThrow('a mask of 3 words')
 })
 
+test('a vocabulary without stop tokens: where the text has to end, nothing may come', async () => {
+  const own = await GrammarCompiler.create({ ...vocabulary, stopIds: [] }, limits)
+  const matcher = own.compile(toSource({ choice: ['ab'] })).matcher()
+  const mask = new Uint32Array(1)
+  expect(matcher.fillMask(mask)).toBe(true)
+  expect(matcher.accept(tokens.indexOf('ab'))).toBe(true)
+  matcher.fillMask(mask)
+  expect(mask[0]).toBe(0)
+  matcher.dispose()
+})
+
 describe('classes of characters, over all of Unicode', () => {
   test.each([
     '[^"\\\\]',

@@ -174,7 +174,7 @@ export class Matchers {
    * Waits, `ms` at most, until it is known how these texts may go on; returns those that still lack it. The event loop
    * stands still meanwhile.
    */
-  await(matchers: readonly (RemoteMatcher | undefined)[], ms: number): RemoteMatcher[] {
+  waitFor(matchers: readonly (RemoteMatcher | undefined)[], ms: number): RemoteMatcher[] {
     const lacking = (): RemoteMatcher[] => matchers.filter((matcher) => matcher?.isSettled === false) as RemoteMatcher[]
     if (lacking().length === 0) return []
     const end = performance.now() + ms

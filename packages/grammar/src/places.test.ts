@@ -212,8 +212,8 @@ describe('matchers that know the place', () => {
   test('who waits for a mask gets it without the event loop', async () => {
     const matcher = await begin('[!-~]*')
     const other = matchers.open({ source: toSource({ regex: '[!-~]*a' }), stopIds: [], after: undefined })
-    expect(matchers.await([matcher, undefined], 0)).toEqual([])
-    expect(matchers.await([other], 10_000)).toEqual([])
+    expect(matchers.waitFor([matcher, undefined], 0)).toEqual([])
+    expect(matchers.waitFor([other], 10_000)).toEqual([])
     expect(other.next?.state).toBe('masked')
     for (const one of [matcher, other]) matchers.close(one)
   })
