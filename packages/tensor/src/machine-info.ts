@@ -35,9 +35,9 @@ function hugePages(): string | undefined {
 }
 
 export interface MachineSpeed {
-  /** GB/s of reading 256 MiB with all threads. */
+  /** GB/s of reading 256 MiB with all threads: the median of many passes. */
   readonly bandwidth: number
-  /** GFLOP/s of f32 multiply-adds with all threads. */
+  /** GFLOP/s of f32 multiply-adds with all threads, at best. */
   readonly peak: number
   /** GOP/s of products of int8 activations with weights of 4 and 8 bits, made as this instruction set makes them. */
   readonly integerPeaks: { readonly 4: number; readonly 8: number }
