@@ -77,7 +77,7 @@ async function checkCommand(words: readonly string[]): Promise<void> {
 
 test('every flag in the prose is one of ours', () => {
   const bench = new Set(
-    ['batch', 'prefill', 'stall', 'lora', 'depth'].flatMap((n) => [...benchFlags(`bench/${n}.mjs`)!]),
+    ['batch', 'prefill', 'stall', 'lora', 'depth', 'structured'].flatMap((n) => [...benchFlags(`bench/${n}.mjs`)!]),
   )
   const own = inlineCode.filter(({ file }) => !file.startsWith('tools/') && !file.startsWith('packages/'))
   const unknown = own.flatMap(({ file, code }) =>
