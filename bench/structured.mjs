@@ -34,8 +34,12 @@ await measureLatency('structured', {
   engine: ({ tokens: [tokens], sequences }) => ({ maxModelLen: tokens + 16, maxNumSeqs: Math.max(...sequences) }),
   async measure(llm, own, vocab) {
     const rows = await measureCases(llm, own, vocab, '')
-    const { sequences } = own
-    const mini = await LLM.load(miniModelDirectory, { maxModelLen: 1024, maxNumSeqs: Math.max(...sequences) })
+    const {
+      tokens: [tokens],
+      sequences,
+    } = own
+    const maxModelLen = Math.max(tokens + 16, 512)
+    const mini = await LLM.load(miniModelDirectory, { maxModelLen, maxNumSeqs: Math.max(...sequences) })
     try {
       const rounds = own['rounds'].map((count) => miniRounds * count)
       rows.push(...(await measureCases(mini, { ...own, rounds }, mini.info.vocabSize, 'embedded model, ')))
@@ -71,20 +75,30 @@ async function measureCases(llm, { tokens: [tokens], sequences, rounds: [rounds]
         if (round >= numWarm) values[side].push(time)
       }
     }
-  return cases.map(({ label, values }) => ({
+  return cases.map(latencyOf)
+}
+
+/** A row of the table, of values by side. @param {{ label: string, values: number[][] }} row */
+function latencyOf({ label, values }) {
+  return {
     label,
     values: Object.fromEntries(sides.map((side, i) => [side, values[i]])),
     medians: Object.fromEntries(sides.map((side, i) => [side, median(values[i])])),
-  }))
+  }
+}
+
+/** When the tokens of the first answer come, in milliseconds. @param {LLM} llm @param {number[][]} prompts @param {object} params */
+async function arrivalsOf(llm, prompts, params) {
+  /** @type {number[]} */
+  const arrivals = []
+  for await (const event of llm.generate(prompts, { temperature: 1, ...params }, { stream: true }))
+    if (event.type === 'delta' && event.prompt === 0) arrivals.push(performance.now())
+  return arrivals
 }
 
 /** Median milliseconds between tokens of the first answer. @param {LLM} llm @param {number[][]} prompts @param {object} params */
 async function stepTime(llm, prompts, params) {
-  /** @type {number[]} */
-  const arrivals = []
-  const all = { temperature: 1, ignoreEos: true, ...params }
-  for await (const event of llm.generate(prompts, all, { stream: true }))
-    if (event.type === 'delta' && event.prompt === 0) arrivals.push(performance.now())
+  const arrivals = await arrivalsOf(llm, prompts, { ignoreEos: true, ...params })
   // the first token waits for its prompt
   return median(arrivals.slice(2).map((time, i) => time - arrivals[i + 1]))
 }
@@ -112,18 +126,11 @@ async function measureSchemas(llm, count) {
       for (const [side, { time }] of [free, constrained].entries()) values[side].push(time)
     }
   }
-  return rows.map(({ label, values }) => ({
-    label,
-    values: Object.fromEntries(sides.map((side, i) => [side, values[i]])),
-    medians: Object.fromEntries(sides.map((side, i) => [side, median(values[i])])),
-  }))
+  return rows.map(latencyOf)
 }
 
 /** Mean milliseconds per token behind the first, whose prompt and grammar it waits for. @param {LLM} llm @param {object} params */
 async function tokenTime(llm, params) {
-  /** @type {number[]} */
-  const arrivals = []
-  for await (const event of llm.generate([[5, 6, 7]], { temperature: 1, ...params }, { stream: true }))
-    if (event.type === 'delta') arrivals.push(performance.now())
+  const arrivals = await arrivalsOf(llm, [[5, 6, 7]], params)
   return { tokens: arrivals.length, time: (arrivals.at(-1) - arrivals[1]) / (arrivals.length - 2) }
 }

@@ -2,6 +2,7 @@ import type { Rules } from './ast.ts'
 import { Parts, type Part } from './parts.ts'
 import type { NextTokens } from './protocol.ts'
 import type { TokenBytes } from './token-trie.ts'
+import { allow } from './vocabulary.ts'
 
 /** Something still to be read, and what comes behind it: one stack of a pushdown automaton. Equal ones are one object. */
 class Frame {
@@ -148,8 +149,7 @@ export class Places {
       if (place === this.#tooMany) return undefined
       if (++numSteps > narrow.steps || numFrames > narrow.frames) return undefined
       for (let i = trie.firsts[node]!; i < trie.firsts[node + 1]!; i++) {
-        const token = trie.tokens[i]!
-        mask[token >>> 5]! |= 1 << (token & 31)
+        allow(mask, trie.tokens[i]!)
         isEmpty = false
       }
       path.push(place)
@@ -157,7 +157,7 @@ export class Places {
       node++
     }
     if (isEmpty) return { state: 'complete' }
-    if (from.frames.some(({ part }) => !part)) for (const id of this.#stopIds) mask[id >>> 5]! |= 1 << (id & 31)
+    if (from.frames.some(({ part }) => !part)) for (const id of this.#stopIds) allow(mask, id)
     return { state: 'masked', mask }
   }
 

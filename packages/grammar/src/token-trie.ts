@@ -52,18 +52,18 @@ export function buildTrie({ starts, bytes }: Pick<TokenBytes, 'starts' | 'bytes'
     }
   }
   close(0)
-  const firsts = sharedInts(numNodes + 1)
-  firsts.set(nodes.firsts.subarray(0, numNodes))
-  firsts[numNodes] = sorted.length
-  const ends = sharedInts(numNodes)
-  ends.set(nodes.ends.subarray(0, numNodes))
-  const tokens = sharedInts(sorted.length)
-  tokens.set(sorted)
-  const trieBytes = new Uint8Array(new SharedArrayBuffer(numNodes))
-  trieBytes.set(nodes.bytes.subarray(0, numNodes))
-  return { bytes: trieBytes, ends, tokens, firsts }
+  const bytesOfNodes = new Uint8Array(new SharedArrayBuffer(numNodes))
+  bytesOfNodes.set(nodes.bytes.subarray(0, numNodes))
+  return {
+    bytes: bytesOfNodes,
+    ends: shared(nodes.ends.subarray(0, numNodes)),
+    tokens: shared(sorted),
+    firsts: shared([...nodes.firsts.subarray(0, numNodes), sorted.length]),
+  }
 }
 
-function sharedInts(length: number): Int32Array {
-  return new Int32Array(new SharedArrayBuffer(4 * length))
+function shared(values: ArrayLike<number>): Int32Array {
+  const ints = new Int32Array(new SharedArrayBuffer(4 * values.length))
+  ints.set(values)
+  return ints
 }

@@ -1,6 +1,6 @@
 import type { GrammarMatcher } from './matcher.ts'
 import type { NextTokens, Trigger } from './protocol.ts'
-import type { Vocabulary } from './vocabulary.ts'
+import { allow, type Vocabulary } from './vocabulary.ts'
 
 /** A matcher that begins when the output has come to a certain place, such as the end of a model's thinking. */
 export class TriggeredMatcher {
@@ -114,10 +114,6 @@ export class TriggeredMatcher {
     for (let word of mask) for (; word !== 0; word &= word - 1) if (--stops < 0) return false
     return true
   }
-}
-
-function allow(mask: Uint32Array, id: number): void {
-  mask[id >>> 5]! |= 1 << (id & 31)
 }
 
 function lastIndexOf(list: readonly number[], part: readonly number[]): number {
