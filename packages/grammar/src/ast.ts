@@ -1,5 +1,4 @@
 import { SlipwayError } from '@slipway/tensor'
-import { utf8Ranges } from './utf8.ts'
 
 /** An inclusive range of code points. */
 export type CodeRange = readonly [low: number, high: number]
@@ -11,7 +10,18 @@ export type Node =
   | { readonly type: 'seq'; readonly parts: readonly Node[] }
   | { readonly type: 'alt'; readonly options: readonly Node[] }
   | { readonly type: 'repeat'; readonly of: Node; readonly min: number; readonly max: number }
+  /** Characters, and what stands behind the last. */
+  | Counted
   | { readonly type: 'ref'; readonly rule: string }
+
+/** A counted run of characters, each of which ends where no other goes on, and a text behind it that none begins with. */
+export interface Counted {
+  readonly type: 'counted'
+  readonly of: Node
+  readonly min: number
+  readonly max: number
+  readonly end: string
+}
 
 export const empty: Node = { type: 'text', text: '' }
 export const text = (value: string): Node => ({ type: 'text', text: value })
@@ -28,6 +38,8 @@ export type Rules = ReadonlyMap<string, Node>
 export const maxCodePoint = 0x10ffff
 /** Beyond this the automaton is too large to be worth anybody's memory. */
 export const maxGrammarSize = 200_000
+/** Counted characters that are written as rules of their own. */
+export const countedBlock = 8
 
 /** Adds the rules of another grammar, whose names then begin with `prefix`. */
 export function addAll(rules: Map<string, Node>, prefix: string, others: Rules): void {
@@ -43,6 +55,7 @@ function renamed(node: Node, prefix: string): Node {
     case 'alt':
       return { type: 'alt', options: node.options.map((option) => renamed(option, prefix)) }
     case 'repeat':
+    case 'counted':
       return { ...node, of: renamed(node.of, prefix) }
     default:
       return node
@@ -67,6 +80,9 @@ export function sizeOf(node: Node): number {
       return node.options.reduce((sum, option) => sum + sizeOf(option), 1)
     case 'repeat':
       return 1 + sizeOf(node.of) * Math.max(1, node.max === Infinity ? node.min : node.max)
+    case 'counted':
+      // its rules are shared by all of the kind
+      return sizeOf(node.of) + Math.ceil((node.max === Infinity ? node.min : node.max) / countedBlock)
     case 'ref':
       return 1
   }
@@ -114,7 +130,7 @@ function canEnd(node: Node, known: ReadonlySet<string>): boolean {
   if (node.type === 'ref') return known.has(node.rule)
   if (node.type === 'seq') return node.parts.every((part) => canEnd(part, known))
   if (node.type === 'alt') return node.options.some((option) => canEnd(option, known))
-  if (node.type === 'repeat') return node.min === 0 || canEnd(node.of, known)
+  if (node.type === 'repeat' || node.type === 'counted') return node.min === 0 || canEnd(node.of, known)
   return node.type === 'text' || node.ranges.length > 0
 }
 
@@ -136,7 +152,7 @@ export function isNullable(node: Node, known: ReadonlySet<string>): boolean {
 function firstRefs(node: Node, nullable: ReadonlySet<string>): string[] {
   if (node.type === 'ref') return [node.rule]
   if (node.type === 'alt') return node.options.flatMap((option) => firstRefs(option, nullable))
-  if (node.type === 'repeat') return firstRefs(node.of, nullable)
+  if (node.type === 'repeat' || node.type === 'counted') return firstRefs(node.of, nullable)
   if (node.type !== 'seq') return []
   const found: string[] = []
   for (const part of node.parts) {
@@ -144,68 +160,4 @@ function firstRefs(node: Node, nullable: ReadonlySet<string>): string[] {
     if (!isNullable(part, nullable)) break
   }
   return found
-}
-
-/** The grammar in xgrammar's EBNF. */
-export function toEbnf(rules: Rules): string {
-  return Array.from(rules, ([name, node]) => `${name} ::= ${write(node)}`).join('\n')
-}
-
-function write(node: Node): string {
-  switch (node.type) {
-    case 'text':
-      return quote(node.text)
-    case 'chars':
-      return writeChars(node.ranges)
-    case 'seq':
-      return node.parts.length === 0 ? '""' : `(${node.parts.map(write).join(' ')})`
-    case 'alt':
-      return `(${node.options.map(write).join(' | ')})`
-    case 'repeat':
-      return `${write(node.of)}${quantifier(node.min, node.max)}`
-    case 'ref':
-      return node.rule
-  }
-}
-
-function quantifier(min: number, max: number): string {
-  if (max === Infinity) return min === 0 ? '*' : min === 1 ? '+' : `{${min},}`
-  return min === max ? `{${min}}` : `{${min},${max}}`
-}
-
-/** A literal in EBNF; what is not plain ASCII is escaped. */
-export function quote(value: string): string {
-  return `"${Array.from(value, (char) => letter(char.codePointAt(0)!)).join('')}"`
-}
-
-/** xgrammar 0.1.27 reads classes beyond ASCII as bytes, so bytes are what we write. */
-function writeChars(ranges: readonly CodeRange[]): string {
-  const isAscii = ([low]: CodeRange): boolean => low < 0x80
-  const ascii = ranges.filter(isAscii).map(([low, high]) => span(letter(low), letter(Math.min(high, 0x7f))))
-  // a byte alone in brackets would be taken for a character, twice it is not
-  const runs = ranges
-    .flatMap(utf8Ranges)
-    .map((run) => run.map(([low, high]) => `[${low === high ? byte(low) + byte(low) : span(byte(low), byte(high))}]`))
-  const options = [...(ascii.length > 0 ? [`[${ascii.join('')}]`] : []), ...runs.map((run) => run.join(' '))]
-  return options.length === 1 && runs.length === 0 ? options[0]! : `(${options.join(' | ')})`
-}
-
-function span(low: string, high: string): string {
-  return low === high ? low : `${low}-${high}`
-}
-
-function byte(value: number): string {
-  return `\\x${value.toString(16)}`
-}
-
-function letter(code: number): string {
-  // letters, digits and space mean themselves both in quotes and in brackets
-  if (
-    (code >= 0x30 && code <= 0x39) ||
-    (code >= 0x41 && code <= 0x5a) ||
-    (code >= 0x61 && code <= 0x7a) ||
-    code === 0x20
-  )
-    return String.fromCharCode(code)
-  return `\\U${code.toString(16).padStart(8, '0')}`
 }

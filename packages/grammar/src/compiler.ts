@@ -1,5 +1,5 @@
 import { SlipwayError } from '@slipway/tensor'
-import { grammarFault } from './ast.ts'
+import { grammarFault, type Rules } from './ast.ts'
 import { GrammarMatcher } from './matcher.ts'
 import { toGrammarText, type GrammarSource, type GrammarText } from './spec.ts'
 import type { Vocabulary } from './vocabulary.ts'
@@ -60,9 +60,10 @@ export class GrammarCompiler {
     if (grammar) this.#kept.delete(key)
     else {
       const text = toGrammarText(source)
+      const guard = <T>(run: () => T): T => this.#guard(run)
       grammar = this.#guard(() => {
         const handle = compileText(text, this.#compiler, this.#xgrammar)
-        return new CompiledGrammar(handle, this.#xgrammar, this.#vocabulary, (run) => this.#guard(run))
+        return new CompiledGrammar(handle, text.rules, this.#xgrammar, this.#vocabulary, guard)
       })
     }
     this.#kept.set(key, grammar)
@@ -124,13 +125,22 @@ function faultFrom(log: string, error: unknown): SlipwayError {
 
 /** A grammar ready to make masks. */
 export class CompiledGrammar {
+  /** Of a grammar that is ours, where these are not too many. */
+  readonly rules: Rules | undefined
   readonly #handle: Handle
   readonly #xgrammar: Xgrammar
   readonly #vocabulary: Vocabulary
   readonly #guard: <T>(run: () => T) => T
 
-  constructor(handle: Handle, xgrammar: Xgrammar, vocabulary: Vocabulary, guard: <T>(run: () => T) => T) {
+  constructor(
+    handle: Handle,
+    rules: Rules | undefined,
+    xgrammar: Xgrammar,
+    vocabulary: Vocabulary,
+    guard: <T>(run: () => T) => T,
+  ) {
     this.#handle = handle
+    this.rules = rules
     this.#xgrammar = xgrammar
     this.#vocabulary = vocabulary
     this.#guard = guard

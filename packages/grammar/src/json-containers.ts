@@ -58,7 +58,7 @@ function freeMember(
       )
     const [pattern, value] = entries[0]!
     const at = `${where}.patternProperties.${pattern}`
-    return addRule(seq(stringOf({ pattern }, at, addRule), colon, visit(value, at)))
+    return addRule(seq(stringOf({ pattern }, at), colon, visit(value, at)))
   }
   const isOpen = additional === undefined ? names.length === 0 : additional !== false
   if (propertyNames !== undefined && names.length > 0)

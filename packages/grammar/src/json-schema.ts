@@ -230,7 +230,7 @@ class Converter {
       case 'array':
         return arrayOf(schema, where, this.#context, () => this.#anyValue())
       case 'string':
-        return stringOf(schema, where, this.#context.addRule)
+        return stringOf(schema, where)
       case 'boolean':
         return alt(text('true'), text('false'))
       case 'null':

@@ -25,6 +25,9 @@ const measured = escaping(complement([]))
 /** One character or escape of a JSON string. */
 const anyChar = alt(measured, seq(text('\\u'), repeat(hex, 4, 4)))
 
+/** What most strings repeat. */
+export const stringContents: readonly Node[] = [anyChar, measured]
+
 /** Any JSON string. */
 export const anyString: Node = quoted(repeat(anyChar, 0, Infinity))
 
@@ -71,18 +74,14 @@ interface StringSchema {
 }
 
 /** A JSON string under the keywords of a schema; `where` is the schema's place, for messages. */
-export function stringOf(
-  { pattern, format, minLength, maxLength: longest }: StringSchema,
-  where: string,
-  addRule: (node: Node) => Node,
-): Node {
+export function stringOf({ pattern, format, minLength, maxLength: longest }: StringSchema, where: string): Node {
   const expression = stringPattern({ pattern, format, minLength, maxLength: longest }, where)
   if (expression !== undefined)
     return quoted(parseRegex(expression, pattern === undefined ? where : `${where}.pattern`, escaping))
   const lengths = stringLimits({ minLength, maxLength: longest }, where)
   if (!lengths) return anyString
   const [min, max] = lengths
-  return counted(min, max, addRule)
+  return seq(text('"'), { type: 'counted', of: measured, min, max, end: '"' })
 }
 
 /** The expression that a string has to match; undefined without `pattern` and `format`. */
@@ -114,28 +113,6 @@ export function stringLimits(
   const max = lengthOf(longest, Infinity, `${where}.maxLength`)
   if (min > max) throw grammarFault(`${where}: minLength ${min} is above maxLength ${max}`)
   return [min, max]
-}
-
-/**
- * A string of counted characters. Each is a rule that goes on with the next one: so a token of several characters stays
- * within the rule where it begins, and xgrammar knows beforehand whether it may come. Only tokens that lead beyond the end
- * of a rule are looked at while a text is made. Masks of rules take long to prepare, so all strings share them, and
- * long counts go by blocks.
- */
-function counted(min: number, max: number, addRule: (node: Node) => Node): Node {
-  const block = 8
-  const exactly = (count: number): Node => addRule(count === 1 ? measured : seq(measured, exactly(count - 1)))
-  const upTo = (count: number): Node =>
-    addRule(count === 0 ? text('"') : alt(text('"'), seq(measured, upTo(count - 1))))
-  const [numBlocks, rest] = [Math.floor(min / block), min % block]
-  const head = [
-    text('"'),
-    ...(numBlocks > 0 ? [repeat(exactly(block), numBlocks, numBlocks)] : []),
-    ...(rest > 0 ? [exactly(rest)] : []),
-  ]
-  if (max === Infinity) return seq(...head, repeat(measured, 0, Infinity), text('"'))
-  const numFree = Math.max(0, Math.floor((max - min) / block) - 1)
-  return seq(...head, ...(numFree > 0 ? [repeat(exactly(block), 0, numFree)] : []), upTo(max - min - numFree * block))
 }
 
 /** A count of a schema, such as minItems. */

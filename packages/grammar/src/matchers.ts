@@ -1,6 +1,8 @@
 import { SlipwayError } from '@slipway/tensor'
 import { GrammarThread } from './grammar-thread.ts'
-import { Places, type Place } from './places.ts'
+import type { Place } from './automaton.ts'
+import { Loops } from './loops.ts'
+import { Places } from './places.ts'
 import type { FollowedGrammar, GrammarReport, GrammarSetup, MatcherRequest, NextTokens } from './protocol.ts'
 import { hasRules } from './spec.ts'
 
@@ -58,6 +60,8 @@ export class Matchers {
   #pending: number[] = []
   /** By the key of texts, the one used last at the end; null: it cannot be followed here. */
   readonly #grammars = new Map<string, Places | null>()
+  /** Shared by all grammars, since there is one vocabulary. */
+  #loops: Loops | undefined
   readonly #waiters = new Set<() => void>()
   #numMatchers = 0
 
@@ -132,7 +136,12 @@ export class Matchers {
   #placesOf(key: string, grammar: FollowedGrammar | null | undefined): Places | undefined {
     let places = this.#grammars.get(key)
     if (places === undefined && grammar !== undefined)
-      places = grammar && new Places(grammar.rules, grammar.tokens, grammar.stopIds)
+      places =
+        grammar &&
+        new Places(grammar.rules, grammar.tokens, {
+          stopIds: grammar.stopIds,
+          loops: (this.#loops ??= new Loops(grammar.tokens.trie, grammar.runs)),
+        })
     if (places === undefined) return undefined
     this.#grammars.delete(key)
     this.#grammars.set(key, places)

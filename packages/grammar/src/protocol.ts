@@ -1,6 +1,7 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { WireError } from '@slipway/tensor'
 import type { Rules } from './ast.ts'
+import type { KnownRun } from './loops.ts'
 import type { TokenBytes } from './token-trie.ts'
 import type { GrammarSource } from './spec.ts'
 
@@ -75,6 +76,8 @@ export type NextTokens =
 export interface FollowedGrammar {
   readonly rules: Rules
   readonly tokens: TokenBytes
+  /** What is known of loops along the tree of tokens. */
+  readonly runs: readonly KnownRun[]
   /** Tokens that end a text. */
   readonly stopIds: readonly number[]
 }

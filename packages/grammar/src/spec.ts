@@ -1,4 +1,5 @@
-import { alt, grammarFault, text, toEbnf, type Node, type Rules } from './ast.ts'
+import { alt, grammarFault, text, type Node, type Rules } from './ast.ts'
+import { toEbnf } from './ebnf-writer.ts'
 import { checkEbnf } from './ebnf.ts'
 import { show } from './json-common.ts'
 import { jsonObjectRules, jsonSchemaRules, type JsonOptions } from './json-schema.ts'
@@ -40,6 +41,8 @@ export interface GrammarSource {
 export interface GrammarText {
   readonly form: 'ebnf' | 'structural-tag'
   readonly text: string
+  /** The same as rules of ours, where it has these and they are not too many to be sent around. */
+  readonly rules?: Rules | undefined
 }
 
 const limits = { bytes: 256 * 1024, depth: 200, choices: 10_000, ebnf: 1 << 20, followed: 64 * 1024 }
@@ -101,23 +104,16 @@ export function toGrammarText({ kind, text: source, compact }: GrammarSource): G
     const rules = otherwise && rulesOf(otherwise.kind, otherwise.text, { compact: otherwise.compact })
     return toolCallText(spec, { compact }, rules)
   }
-  const ebnf = kind === 'grammar' ? checkEbnf(source) : toEbnf(rulesOf(kind, source, { compact }))
+  const rules = kind === 'grammar' ? undefined : rulesOf(kind, source, { compact })
+  const ebnf = rules ? toEbnf(rules) : checkEbnf(source)
   if (ebnf.length > limits.ebnf)
     throw grammarFault(`${kind}: makes a grammar of ${ebnf.length} characters, at most ${limits.ebnf}; make it smaller`)
-  return { form: 'ebnf', text: ebnf }
+  return { form: 'ebnf', text: ebnf, rules: ebnf.length <= limits.followed ? rules : undefined }
 }
 
 /** Whether all of a source is written as rules of ours. */
 export function hasRules({ kind }: GrammarSource): boolean {
   return kind !== 'structuralTag' && kind !== 'toolCalls' && kind !== 'grammar'
-}
-
-/** Our rules for a source; undefined where it has others, or too many to be sent around. */
-export function toRules(grammar: GrammarSource): Rules | undefined {
-  if (!hasRules(grammar)) return undefined
-  const { kind, text: source, compact } = grammar
-  const rules = rulesOf(kind, source, { compact })
-  return toEbnf(rules).length <= limits.followed ? rules : undefined
 }
 
 function rulesOf(kind: GrammarKind, source: string, options: JsonOptions): Map<string, Node> {

@@ -1,4 +1,5 @@
-import { grammarFault, toEbnf } from './ast.ts'
+import { grammarFault } from './ast.ts'
+import { toEbnf } from './ebnf-writer.ts'
 import { checkEbnf } from './ebnf.ts'
 import { isSchema, show, type Schema } from './json-common.ts'
 import { jsonSchemaRules, type JsonOptions } from './json-schema.ts'

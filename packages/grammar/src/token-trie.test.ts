@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { buildTrie, type TokenTrie } from './token-trie.ts'
+import { buildTrie, childOf, type TokenTrie } from './token-trie.ts'
 import { tokenBytes } from './vocabulary.ts'
 
 const encoder = new TextEncoder()
@@ -9,20 +9,19 @@ function trieOf(texts: readonly Uint8Array[]): TokenTrie {
 }
 
 /** What the tree says, token by token, with a walk that skips nothing. */
-function textsOf({ bytes, ends, tokens, firsts }: TokenTrie): Map<number, number[]> {
+function textsOf({ bytes, children, tokens, firsts, ends }: TokenTrie): Map<number, number[]> {
   const found = new Map<number, number[]>()
-  const path: { byte: number; end: number }[] = []
-  for (let node = 0; node < bytes.length; node++) {
-    while (path.length > 0 && node >= path.at(-1)!.end) path.pop()
-    expect(ends[node]!).toBeGreaterThan(node)
-    expect(ends[node]!).toBeLessThanOrEqual(path.at(-1)?.end ?? bytes.length)
-    path.push({ byte: bytes[node]!, end: ends[node]! })
-    for (let i = firsts[node]!; i < firsts[node + 1]!; i++)
-      found.set(
-        tokens[i]!,
-        path.map(({ byte }) => byte),
-      )
+  let next = 1
+  const visit = (node: number, path: readonly number[]): void => {
+    for (let i = firsts[node]!; i < ends[node]!; i++) found.set(tokens[i]!, [...path])
+    const [first, end] = [children[node]!, children[node + 1]!]
+    const under = bytes.subarray(first, end)
+    expect([...under]).toEqual([...new Set(under)].sort((a, b) => a - b))
+    next += end - first
+    for (let child = first; child < end; child++) visit(child, [...path, bytes[child]!])
   }
+  visit(0, [])
+  expect(next).toBe(bytes.length)
   return found
 }
 
@@ -35,9 +34,17 @@ test('every token is at the node of its bytes: prefixes, twins, bytes of no text
 
 test('equal beginnings are one node', () => {
   const { bytes } = trieOf(['abc', 'abd', 'ab', 'b'].map((text) => encoder.encode(text)))
-  expect(String.fromCharCode(...bytes)).toBe('abcdb')
+  expect(String.fromCharCode(...bytes)).toBe('\0abbcd')
 })
 
-test('no tokens, no nodes', () => {
-  expect(buildTrie({ starts: new Int32Array(1), bytes: new Uint8Array() }).bytes).toHaveLength(0)
+test('no tokens, no node but the root', () => {
+  expect(buildTrie({ starts: new Int32Array(1), bytes: new Uint8Array() }).bytes).toHaveLength(1)
+})
+
+test('a child is found by its byte', () => {
+  const trie = trieOf(['a', 'c', 'ca', 'z'].map((text) => encoder.encode(text)))
+  const children = ['a', 'b', 'c', 'y', 'z', '~'].map((letter) => childOf(trie, 0, letter.charCodeAt(0)))
+  expect(children).toEqual([1, undefined, 2, undefined, 3, undefined])
+  expect(childOf(trie, 2, 0x61)).toBe(4)
+  expect(childOf(trie, 4, 0x61)).toBeUndefined()
 })

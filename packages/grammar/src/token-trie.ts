@@ -10,14 +10,20 @@ export interface TokenBytes {
   readonly trie: TokenTrie
 }
 
-/** A tree of tokens by their bytes, its nodes in preorder: behind a node come its children, up to its end. */
+/** Trees of more nodes are not followed to all of these for a mask. */
+export const largeTrie = 2 ** 14
+
+/** A tree of tokens by their bytes. The children of a node, in the order of their bytes, are numbered one after the other. */
 export interface TokenTrie {
-  /** The byte that leads to each node. */
+  /** The byte that leads to each node; node 0 is the root. */
   readonly bytes: Uint8Array
-  readonly ends: Int32Array
-  /** Tokens in the order of their nodes, and where those of each node begin in it, and the end. */
+  /** Where the children of each node begin, and the end. */
+  readonly children: Int32Array
+  /** Tokens in the order of their bytes: those that end at a node, and behind them those of its children. */
   readonly tokens: Int32Array
+  /** Where those of each node begin in it, and where those that end at it end. */
   readonly firsts: Int32Array
+  readonly ends: Int32Array
 }
 
 /** The tree of all tokens that have bytes. */
@@ -25,44 +31,65 @@ export function buildTrie({ starts, bytes }: Pick<TokenBytes, 'starts' | 'bytes'
   const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   // letters of latin1 are bytes, and compare as these
   const texts = Array.from({ length: starts.length - 1 }, (_, id) => all.toString('latin1', starts[id], starts[id + 1]))
-  const sorted = Array.from(texts.keys())
+  const tokens = Array.from(texts.keys())
     .filter((id) => texts[id] !== '')
     .sort((a, b) => (texts[a]! < texts[b]! ? -1 : texts[a]! > texts[b]! ? 1 : a - b))
-  const nodes = {
-    bytes: new Uint8Array(all.length),
-    ends: new Int32Array(all.length),
-    firsts: new Int32Array(all.length),
-  }
-  let numNodes = 0
-  const path: number[] = []
-  const close = (depth: number): void => {
-    for (; path.length > depth; path.pop()) nodes.ends[path.at(-1)!] = numNodes
-  }
-  for (const [i, id] of sorted.entries()) {
-    const text = texts[id]!
-    const before = i > 0 ? texts[sorted[i - 1]!]! : ''
-    let common = 0
-    while (common < before.length && before[common] === text[common]) common++
-    close(common)
-    for (let at = common; at < text.length; at++) {
-      nodes.bytes[numNodes] = text.charCodeAt(at)
-      // a node on the way to the token has none of its own
-      nodes.firsts[numNodes] = i
-      path.push(numNodes++)
+  const nodeBytes = new Uint8Array(all.length + 1)
+  const children = new Int32Array(all.length + 2)
+  const firsts = new Int32Array(all.length + 1)
+  const ends = new Int32Array(all.length + 1)
+  // the tokens of each node, and all those behind it, begin with as many of the same bytes
+  const lasts = new Int32Array(all.length + 1)
+  const depths = new Int32Array(all.length + 1)
+  lasts[0] = tokens.length
+  let numNodes = 1
+  for (let node = 0; node < numNodes; node++) {
+    const depth = depths[node]!
+    const last = lasts[node]!
+    let at = firsts[node]!
+    while (at < last && texts[tokens[at]!]!.length === depth) at++
+    ends[node] = at
+    children[node] = numNodes
+    while (at < last) {
+      const byte = texts[tokens[at]!]!.charCodeAt(depth)
+      nodeBytes[numNodes] = byte
+      depths[numNodes] = depth + 1
+      firsts[numNodes] = at
+      while (at < last && texts[tokens[at]!]!.charCodeAt(depth) === byte) at++
+      lasts[numNodes++] = at
     }
   }
-  close(0)
+  children[numNodes] = numNodes
   const bytesOfNodes = new Uint8Array(new SharedArrayBuffer(numNodes))
-  bytesOfNodes.set(nodes.bytes.subarray(0, numNodes))
+  bytesOfNodes.set(nodeBytes.subarray(0, numNodes))
   return {
     bytes: bytesOfNodes,
-    ends: shared(nodes.ends.subarray(0, numNodes)),
-    tokens: shared(sorted),
-    firsts: shared([...nodes.firsts.subarray(0, numNodes), sorted.length]),
+    children: shared(children.subarray(0, numNodes + 1)),
+    tokens: shared(tokens),
+    firsts: shared(firsts.subarray(0, numNodes)),
+    ends: shared(ends.subarray(0, numNodes)),
   }
 }
 
-function shared(values: ArrayLike<number>): Int32Array {
+/** The child that a byte leads to; undefined where there is none. */
+export function childOf({ bytes, children }: TokenTrie, node: number, byte: number): number | undefined {
+  const end = children[node + 1]!
+  let [low, high] = [children[node]!, end]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (bytes[middle]! < byte) low = middle + 1
+    else high = middle
+  }
+  return low < end && bytes[low] === byte ? low : undefined
+}
+
+/** Sets the bit of a token in a mask. */
+export function allow(mask: Uint32Array, id: number): void {
+  mask[id >>> 5]! |= 1 << (id & 31)
+}
+
+/** Numbers in memory that threads share. */
+export function shared(values: ArrayLike<number>): Int32Array {
   const ints = new Int32Array(new SharedArrayBuffer(4 * values.length))
   ints.set(values)
   return ints

@@ -1,18 +1,6 @@
 import { SlipwayError } from '@slipway/tensor'
-import {
-  addAll,
-  alt,
-  chars,
-  checkRules,
-  grammarFault,
-  ref,
-  repeat,
-  seq,
-  text,
-  toEbnf,
-  type Node,
-  type Rules,
-} from './ast.ts'
+import { addAll, alt, chars, checkRules, grammarFault, ref, repeat, seq, text, type Node, type Rules } from './ast.ts'
+import { toEbnf } from './ebnf-writer.ts'
 import { jsonObjectRules, jsonSchemaRules, type JsonOptions } from './json-schema.ts'
 import { complement } from './ranges.ts'
 import type { GrammarSource, GrammarSpec, GrammarText } from './spec.ts'

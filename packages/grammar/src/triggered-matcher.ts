@@ -1,6 +1,7 @@
 import type { GrammarMatcher } from './matcher.ts'
 import type { NextTokens, Trigger } from './protocol.ts'
-import { allow, type Vocabulary } from './vocabulary.ts'
+import { allow } from './token-trie.ts'
+import type { Vocabulary } from './vocabulary.ts'
 
 /** A matcher that begins when the output has come to a certain place, such as the end of a model's thinking. */
 export class TriggeredMatcher {

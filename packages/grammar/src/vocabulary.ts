@@ -49,8 +49,3 @@ export function tokenBytes({ bytes, isSpecial, size }: Vocabulary): TokenBytes {
   const longest = texts.reduce((most, { length }) => Math.max(most, length), 0)
   return { starts, bytes: all, longest, size, trie: buildTrie({ starts, bytes: all }) }
 }
-
-/** Sets the bit of a token in a mask. */
-export function allow(mask: Uint32Array, id: number): void {
-  mask[id >>> 5]! |= 1 << (id & 31)
-}

@@ -1,12 +1,13 @@
 import { receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { Tokenizer } from '@slipway/checkpoint'
 import { SlipwayError } from '@slipway/tensor'
-import { checkSyntax, GrammarCompiler } from './compiler.ts'
+import { checkSyntax, GrammarCompiler, type CompiledGrammar } from './compiler.ts'
+import { stringContents } from './json-string.ts'
+import { knownRuns } from './loops.ts'
 import { MessageCounts } from './message-counts.ts'
 import type { FollowedGrammar, GrammarCommand, GrammarReport, GrammarWorkerData } from './protocol.ts'
-import { hasRules, toRules, type GrammarSource } from './spec.ts'
+import { hasRules } from './spec.ts'
 import { ownThreadFile } from './thread-time.ts'
-import type { TokenBytes } from './token-trie.ts'
 import { TriggeredMatcher } from './triggered-matcher.ts'
 import { readVocabulary, tokenBytes } from './vocabulary.ts'
 
@@ -39,10 +40,13 @@ async function main(): Promise<void> {
   first.dispose()
   const matchers = new Map<number, TriggeredMatcher>()
 
-  let tokens: TokenBytes | undefined
-  const grammarOf = (source: GrammarSource, specials: readonly number[]): FollowedGrammar | undefined => {
-    const rules = toRules(source)
-    return rules && { rules, tokens: (tokens ??= tokenBytes(vocabulary)), stopIds: [...stopIds, ...specials] }
+  let known: Pick<FollowedGrammar, 'tokens' | 'runs'> | undefined
+  const grammarOf = ({ rules }: CompiledGrammar, specials: readonly number[]): FollowedGrammar | undefined => {
+    if (!known) {
+      const tokens = tokenBytes(vocabulary)
+      known = { tokens, runs: knownRuns(stringContents, tokens) }
+    }
+    return rules && { ...known, rules, stopIds: [...stopIds, ...specials] }
   }
 
   const serve = async (command: GrammarCommand): Promise<void> => {
@@ -66,14 +70,15 @@ async function main(): Promise<void> {
         const { source, stopIds, textIds, after } = command.request
         const specials = stopIds.filter((stop) => vocabulary.isSpecial(stop))
         const own = (await withMarkers.get(textIds?.filter((text) => vocabulary.isSpecial(text)) ?? [])) ?? compiler
-        const matcher = new TriggeredMatcher(own.compile(source).matcher(specials), vocabulary, specials, after)
+        const grammar = own.compile(source)
+        const matcher = new TriggeredMatcher(grammar.matcher(specials), vocabulary, specials, after)
         matchers.set(id, matcher)
         for (const token of command.tokens) follow(matcher, token)
         report({
           type: 'next',
           id,
           next: matcher.next(),
-          grammar: command.wantsGrammar ? (grammarOf(source, specials) ?? null) : undefined,
+          grammar: command.wantsGrammar ? (grammarOf(grammar, specials) ?? null) : undefined,
         })
         return
       }

@@ -2,7 +2,7 @@ import { appendFile, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import OpenAI, { toFile } from 'openai'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { start } from './testing/spawn.ts'
 
 let folder = ''
@@ -15,6 +15,7 @@ test('a server that is killed loses no answer of a batch and gives none twice', 
   const serving = async () => {
     const args = ['serve', '--port', '0', '--served-model-name', 'tiny', '--batch-directory', folder]
     const running = start([...args, '--batch-max-concurrency', '4', '--max-model-len', '256'])
+    onTestFinished(() => void running.child.kill('SIGKILL'))
     const url = await running.until(/serving on (http:\S+)/)
     return { ...running, client: new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none' }) }
   }
@@ -31,7 +32,7 @@ test('a server that is killed loses no answer of a batch and gives none twice', 
     completion_window: '24h',
   })
   const numDone = async ({ client }: typeof first) => (await client.batches.retrieve(id)).request_counts!.completed
-  await expect.poll(() => numDone(first), { timeout: 20_000 }).toBeGreaterThan(5)
+  await expect.poll(() => numDone(first), { timeout: 60_000 }).toBeGreaterThan(5)
   first.child.kill('SIGKILL')
   await first.ended
   // as if the last line had been cut off
@@ -46,7 +47,7 @@ test('a server that is killed loses no answer of a batch and gives none twice', 
   await appendFile(path, '{"id": "batch_req_torn", "custom_id": "n59", "resp')
   const second = await serving()
   await expect
-    .poll(async () => (await second.client.batches.retrieve(id)).status, { timeout: 30_000 })
+    .poll(async () => (await second.client.batches.retrieve(id)).status, { timeout: 120_000 })
     .toBe('completed')
   const batch = await second.client.batches.retrieve(id)
   expect(batch.request_counts).toEqual({ total: 60, completed: 60, failed: 0 })
@@ -59,4 +60,4 @@ test('a server that is killed loses no answer of a batch and gives none twice', 
   expect(answered.toSorted()).toEqual(Array.from({ length: 60 }, (_, i) => `n${i}`).toSorted())
   second.child.kill('SIGTERM')
   expect((await second.ended).code).toBe(0)
-}, 60_000)
+}, 200_000)
