@@ -24,7 +24,7 @@ int64_t nanoseconds() {
 }
 
 constexpr int kPauses = 100;  // 1 to 4 us
-constexpr int64_t kAwakeNanoseconds = 400000;  // longer than the host thinks between the steps of a small model, also about new grammars
+constexpr int64_t kAwakeNanoseconds = 400000;  // longer than the host thinks between steps, also about grammars
 
 // Waits a moment on the spot, then lets other work have the core: on a busy machine the awaited thread may need it.
 template <class F>
