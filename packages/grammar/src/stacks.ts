@@ -111,7 +111,7 @@ export class Stacks {
     }
   }
 
-  /** Gives up where it has to look at more than `limit`. */
+  /** What these turn into before a byte is read; gives up where it has to look at more than `limit`. */
   expand(stacks: readonly Stack[], limit: number): Expansion {
     this.#search++
     this.#ready = []

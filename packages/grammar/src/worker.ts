@@ -42,11 +42,12 @@ async function main(): Promise<void> {
 
   let known: Pick<FollowedGrammar, 'tokens' | 'runs'> | undefined
   const grammarOf = ({ rules }: CompiledGrammar, specials: readonly number[]): FollowedGrammar | undefined => {
+    if (!rules) return undefined
     if (!known) {
       const tokens = tokenBytes(vocabulary)
       known = { tokens, runs: knownRuns(stringContents, tokens) }
     }
-    return rules && { ...known, rules, stopIds: [...stopIds, ...specials] }
+    return { ...known, rules, stopIds: [...stopIds, ...specials] }
   }
 
   const serve = async (command: GrammarCommand): Promise<void> => {
