@@ -154,8 +154,7 @@ export class Loops {
     if (turns === undefined) {
       const run = follow(this.#trie, node, automaton, automaton.alone(of), limits.steps)
       turns = run ? new Turns(run, this.#trie) : null
-      kept.set(node, turns)
-      this.#size += sizeOf(turns)
+      this.#keep(kept, node, turns)
       if (this.#size > limits.tokens) this.#forget(kept)
     }
     return turns ?? undefined
@@ -164,12 +163,21 @@ export class Loops {
   /** Equal parts of other grammars have the same. */
   #keptFor({ of, node }: Loop): ByNode {
     const key = JSON.stringify(node)
-    const known = this.#known.get(key)
-    const kept = this.#kept.get(key) ?? (new Map(known && [[0, known]]) as ByNode)
+    let kept = this.#kept.get(key)
+    if (!kept) {
+      kept = new Map()
+      const known = this.#known.get(key)
+      if (known) this.#keep(kept, 0, known)
+    }
     this.#kept.delete(key)
     this.#kept.set(key, kept)
     this.#byPart.set(of, kept)
     return kept
+  }
+
+  #keep(kept: ByNode, node: number, turns: Turns | null): void {
+    kept.set(node, turns)
+    this.#size += sizeOf(turns)
   }
 
   /** All but the one in use, the oldest first. */

@@ -93,22 +93,20 @@ export class Stacks {
 
   /** The repetition that a stack is at, or undefined where there is a choice before it. */
   #loopOf(stack: Stack): Loop | undefined {
-    for (let at = stack; ;) {
-      const { part, count } = at
-      const behind = at.behind!
-      if (part?.type === 'ref') at = this.#stack(this.#parts.rule(part.rule), 0, behind)
-      else if (part?.type === 'seq' && part.parts.length > 0)
-        at = this.#stack(
-          part.parts[count]!,
-          0,
-          count + 1 < part.parts.length ? this.#stack(part, count + 1, behind) : behind,
-        )
-      else if (part?.type !== 'repeat' || !part.of || !part.reads) return undefined
-      else {
-        const { of: node, min, max } = part
-        return { of: part.parts[0]!, node, min: Math.max(0, min - count), max: max - count, stack: at, behind }
-      }
-    }
+    let at = stack
+    for (let within: Stack | undefined; (within = this.#within(at));) at = within
+    const { part, count, behind } = at
+    if (part?.type !== 'repeat' || !part.of || !part.reads) return undefined
+    const { of: node, min, max } = part
+    return { of: part.parts[0]!, node, min: Math.max(0, min - count), max: max - count, stack: at, behind: behind! }
+  }
+
+  /** What a rule or a sequence turns into, which leave no choice. */
+  #within({ part, count, behind }: Stack): Stack | undefined {
+    if (part?.type === 'ref') return this.#stack(this.#parts.rule(part.rule), 0, behind!)
+    if (part?.type !== 'seq') return undefined
+    const rest = count + 1 < part.parts.length ? this.#stack(part, count + 1, behind!) : behind!
+    return part.parts.length > 0 ? this.#stack(part.parts[count]!, 0, rest) : rest
   }
 
   /** What these turn into before a byte is read; gives up where it has to look at more than `limit`. */
@@ -128,19 +126,15 @@ export class Stacks {
     const { part, count } = stack
     const behind = stack.behind!
     if (!part || part.type === 'byte') this.#ready.push(stack)
-    else if (part.type === 'ref') this.#visit(this.#stack(this.#parts.rule(part.rule), 0, behind))
     else if (part.type === 'alt') for (const option of part.parts) this.#visit(this.#stack(option, 0, behind))
-    else if (part.type === 'seq') {
-      const rest = count + 1 < part.parts.length ? this.#stack(part, count + 1, behind) : behind
-      this.#visit(part.parts.length > 0 ? this.#stack(part.parts[count]!, 0, rest) : rest)
-    } else {
+    else if (part.type === 'repeat') {
       const { min, max } = part
       const of = part.parts[0]!
       if (count >= min) this.#visit(behind)
       if (count >= max) return
       const turns = max === Infinity ? Math.min(count + 1, min) : count + 1
       this.#visit(this.#stack(of, 0, turns === max ? behind : this.#stack(part, turns, behind)))
-    }
+    } else this.#visit(this.#within(stack)!)
   }
 
   #stack(part: Part, count: number, behind: Stack): Stack {
