@@ -89,20 +89,27 @@ function latencyOf({ label, values }) {
   }
 }
 
-/** When the tokens of the first answer come, in milliseconds. @param {LLM} llm @param {number[][]} prompts @param {object} params */
+/**
+ * The steps that bring the first answer: when they are over, in milliseconds, and how many tokens each brings.
+ *
+ * @param {LLM} llm
+ * @param {number[][]} prompts
+ * @param {object} params
+ */
 async function arrivalsOf(llm, prompts, params) {
-  /** @type {number[]} */
+  /** @type {{ time: number, count: number }[]} */
   const arrivals = []
   for await (const event of llm.generate(prompts, { temperature: 1, ...params }, { stream: true }))
-    if (event.type === 'delta' && event.prompt === 0) arrivals.push(performance.now())
+    if (event.type === 'delta' && event.prompt === 0)
+      arrivals.push({ time: performance.now(), count: event.tokenIds.length })
   return arrivals
 }
 
-/** Median milliseconds between tokens of the first answer. @param {LLM} llm @param {number[][]} prompts @param {object} params */
+/** Median milliseconds of the steps of the first answer, for each of their tokens. @param {LLM} llm @param {number[][]} prompts @param {object} params */
 async function stepTime(llm, prompts, params) {
   const arrivals = await arrivalsOf(llm, prompts, { ignoreEos: true, ...params })
   // the first token waits for its prompt
-  return median(arrivals.slice(2).map((time, i) => time - arrivals[i + 1]))
+  return median(arrivals.slice(2).map(({ time, count }, i) => (time - arrivals[i + 1].time) / count))
 }
 
 /**
@@ -133,8 +140,11 @@ async function measureSchemas(llm, count) {
   return rows.map(latencyOf)
 }
 
-/** Mean milliseconds per token behind the first, whose prompt and grammar it waits for. @param {LLM} llm @param {object} params */
+/** Mean milliseconds per token behind the first two steps: the first waits for its prompt and grammar. @param {LLM} llm @param {object} params */
 async function tokenTime(llm, params) {
   const arrivals = await arrivalsOf(llm, [[5, 6, 7]], params)
-  return { tokens: arrivals.length, time: (arrivals.at(-1) - arrivals[1]) / (arrivals.length - 2) }
+  const [tokens, before] = [arrivals, arrivals.slice(0, 2)].map((steps) =>
+    steps.reduce((sum, { count }) => sum + count, 0),
+  )
+  return { tokens, time: (arrivals.at(-1).time - arrivals[1].time) / (tokens - before) }
 }

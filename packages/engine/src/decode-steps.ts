@@ -28,11 +28,11 @@ interface Draw {
   readonly masks: readonly (Uint32Array | undefined)[]
 }
 
-/** Batch sizes and table widths in use at one time; each costs its commands and a few small tensors. */
-const maxCaptured = 8
+/** Numbers of rows and table widths in use at one time; each costs its commands and a few small tensors. */
+const maxCaptured = 16
 
 /**
- * Steps in which every sequence decodes one token. Two of one shape differ in numbers only, so each shape is recorded and
+ * Steps in which every sequence decodes one token, and those that had to follow the last. Two of one shape differ in numbers only, so each shape is recorded and
  * planned once: to its end where nothing but masks that are known comes between the model's logits and the draw, or up to
  * the logits, and from there on where masks are yet to come.
  */
@@ -71,49 +71,77 @@ export class DecodeSteps {
   async #run(layout: StepLayout, draw?: Draw): Promise<Captured> {
     // a step records those products that some adapter on the device touches
     const used = layout.adapters ? (this.#model.adapters?.usedProducts ?? '') : ''
-    const key = `${layout.ids.length} x ${layout.width} ${used}${layout.ropePositions ? ' shifted' : ''}${draw ? ' drawn' : ''}`
+    const key = `${layout.ids.length} of ${layout.logitRows.length} x ${layout.width} ${used}${layout.ropePositions ? ' shifted' : ''}${draw ? ' drawn' : ''}`
     const step = this.#captured.get(key) ?? this.#capture(layout, draw !== undefined)
     this.#captured.delete(key)
     this.#captured.set(key, step)
     if (this.#captured.size > maxCaptured) this.#captured.delete(this.#captured.keys().next().value!)
     const { ids, positions, slots, blockTables, adapters, ropePositions } = layout
-    const rare = { ...(adapters && { adapters }), ...(ropePositions && { ropePositions }) }
-    const given = { ids, positions, slots, blockTables, ...rare, ...draw?.sampling }
-    for (const [name, values] of Object.entries(given))
-      this.#device.write(step.inputs[name]!, values as ArrayLike<number>)
+    const given = { ids, positions, slots, blockTables, adapters, ropePositions, ...draw?.sampling, ...tailsOf(layout) }
+    for (const [name, values] of Object.entries(given)) if (values) this.#device.write(step.inputs[name]!, values)
     if (draw) step.masks!.write(draw.masks)
     await this.#device.replay(step.program)
     return step
   }
 
-  #capture({ ids, width, adapters, ropePositions }: StepLayout, isDrawn: boolean): Captured {
-    const n = ids.length
-    const ints = (): Tensor => this.#device.zeros([n], 'i32')
+  #capture(layout: StepLayout, isDrawn: boolean): Captured {
+    const [n, m] = [layout.ids.length, layout.logitRows.length]
+    const ints = (length: number): Tensor => this.#device.zeros([length], 'i32')
     const inputs = {
-      ids: ints(),
-      positions: ints(),
-      slots: ints(),
-      blockTables: this.#device.zeros([n, width], 'i32'),
-      adapters: adapters && ints(),
-      ropePositions: ropePositions && ints(),
+      ids: ints(n),
+      positions: ints(n),
+      slots: ints(n),
+      blockTables: this.#device.zeros([m, layout.width], 'i32'),
+      adapters: layout.adapters && ints(n),
+      ropePositions: layout.ropePositions && ints(n),
     }
-    const rows = this.#device.tensor(
-      ids.map((_, i) => i),
-      [n],
+    const each = this.#device.tensor(
+      Array.from({ length: m }, (_, i) => i),
+      [m],
       'i32',
     )
+    const tails = n > m && {
+      sequences: ints(n),
+      lastRows: ints(m),
+      lastPositions: ints(m),
+      lastAdapters: layout.adapters && ints(m),
+    }
+    const { sequences, lastRows, lastPositions, lastAdapters } = tails || {
+      sequences: each,
+      lastRows: each,
+      lastPositions: inputs.positions,
+      lastAdapters: inputs.adapters,
+    }
     const logits = this.#model.forward(
       {
         ...inputs,
-        sequences: rows,
-        logits: { rows, positions: inputs.positions, sequences: rows, adapters: inputs.adapters },
+        sequences,
+        logits: { rows: lastRows, positions: lastPositions, sequences: each, adapters: lastAdapters },
       },
       this.#caches,
     )!
-    if (!isDrawn) return { program: this.#device.capture([logits]), inputs, output: logits }
+    const written = { ...inputs, ...tails }
+    if (!isDrawn) return { program: this.#device.capture([logits]), inputs: written, output: logits }
     const masks = new RowMasks(this.#device, logits)
-    const sampling = samplingInputs(this.#device, n)
+    const sampling = samplingInputs(this.#device, m)
     const output = sample(logits, sampling.params, sampling.seeds, sampling.places, masks.bits)
-    return { program: this.#device.capture([output]), inputs: { ...inputs, ...sampling }, output, masks }
+    return { program: this.#device.capture([output]), inputs: { ...written, ...sampling }, output, masks }
+  }
+}
+
+/** Inputs of a step in which some sequence has several rows; `last` are those of the rows that logits are wanted of. */
+function tailsOf({
+  ids,
+  positions,
+  sequences,
+  logitRows,
+  adapters,
+}: StepLayout): Record<string, readonly number[] | undefined> {
+  if (ids.length === logitRows.length) return {}
+  return {
+    sequences,
+    lastRows: logitRows,
+    lastPositions: logitRows.map((row) => positions[row]!),
+    lastAdapters: adapters && logitRows.map((row) => adapters[row]!),
   }
 }

@@ -12,12 +12,14 @@ import type { Scheduler } from './scheduler.ts'
 import { snapshotOf, type EngineSnapshot } from './snapshot.ts'
 import { withoutUnsampled } from './step-plan.ts'
 import { Sequence, type EngineRequest } from './sequence.ts'
-import type { EngineStats, StepOutput } from './step-output.ts'
+import { firstTokenFacts, type EngineStats, type StepOutput } from './step-output.ts'
 
 export type { EngineStats, StepOutput } from './step-output.ts'
 
 /** Longest time that logits wait for the masks of their rows; a sequence whose mask is later misses steps. */
 const maskGraceMs = 5
+/** Rows of a step that decodes, up to which tokens that must come are run along: as long as reading weights takes the time. */
+const maxDecodeRows = 4
 /** And before they are computed: a mask takes the less, and disturbs the less, while the cores have nothing else to do. */
 const maskLeadMs = 1
 
@@ -45,6 +47,8 @@ export class Engine {
   #onDrained: (() => void)[] = []
   /** Ends when everything that must not overlap, up to now, has ended. */
   #turn: Promise<unknown> = Promise.resolve()
+  /** Tokens that may join the next step without having been drawn. */
+  #numRowsLeft = 0
   #numSteps = 0
   #numComputedTokens = 0
   #numGeneratedTokens = 0
@@ -220,6 +224,7 @@ export class Engine {
     await this.#tier?.store()
     // a sequence may have been aborted while the device was computing
     const left = sampled.filter(({ sequence }) => !sequence.finish)
+    this.#numRowsLeft = maxDecodeRows - this.#scheduler.running.length
     const outputs = left.flatMap((result) => this.#collect(result))
     return [...ended, ...outputs, ...(await this.#beams.advance())]
   }
@@ -266,23 +271,33 @@ export class Engine {
     if ('pooled' in result) return [this.#collectPooled(result)]
     const { sequence, token, logprobs } = result
     if (this.#beams.take(sequence, logprobs)) return []
+    const isFirst = sequence.numGenerated === 0
     sequence.append(token, logprobs?.logprob)
-    this.#numGeneratedTokens++
-    if (sequence.numGenerated === 1) {
+    const facts = isFirst && firstTokenFacts(sequence, this.#clock())
+    if (isFirst) {
       this.#numFirstTokens++
       this.#sumTimeToFirstToken += this.#clock() - sequence.addedAt
     }
+    const tokenIds = [token]
+    this.#follow(sequence, token)
+    for (let forced; this.#numRowsLeft > 0 && (forced = sequence.forcedToken) !== undefined;) {
+      sequence.appendForced(forced)
+      tokenIds.push(forced)
+      this.#numRowsLeft--
+      this.#follow(sequence, forced)
+    }
+    this.#numGeneratedTokens += tokenIds.length
+    const { requestId } = sequence.request
+    const told = { ...(logprobs && { logprobs: [logprobs] }), ...facts }
+    return [
+      { requestId, index: sequence.index, tokenIds, ...told, ...(sequence.finish && { finish: sequence.finish }) },
+    ]
+  }
+
+  /** Tells those whom it concerns that a sequence has got a token. */
+  #follow(sequence: Sequence, token: number): void {
     if (sequence.finish) this.#end(sequence)
     else if (sequence.matcher) this.#matchers!.accept(sequence.matcher, token)
-    const output = {
-      requestId: sequence.request.requestId,
-      index: sequence.index,
-      tokenIds: [token],
-      ...(logprobs && { logprobs: [logprobs] }),
-      ...(sequence.numGenerated === 1 && this.#firstTokenFacts(sequence)),
-      ...(sequence.finish && { finish: sequence.finish }),
-    }
-    return [output]
   }
 
   #collectPooled({ sequence, pooled }: Extract<StepResult, { pooled: PooledValues }>): StepOutput {
@@ -291,21 +306,6 @@ export class Engine {
     this.#end(sequence)
     const { requestId } = request
     return { requestId, index, tokenIds: [], pooled, numCachedTokens: numCached, finish: sequence.finish }
-  }
-
-  #firstTokenFacts({
-    numCached = 0,
-    addedAt,
-    startedAt = addedAt,
-    numPromptLogprobs,
-    promptLogprobs,
-  }: Sequence): Partial<StepOutput> {
-    return {
-      numCachedTokens: numCached,
-      queuedMs: startedAt - addedAt,
-      prefillMs: this.#clock() - startedAt,
-      ...(numPromptLogprobs !== undefined && { promptLogprobs }),
-    }
   }
 
   #end(sequence: Sequence): void {

@@ -35,8 +35,10 @@ export class OutputProcessor {
     const index = this.#index
     let text = ''
     let stop: string | undefined
+    let numRead = 0
     const stopsByToken = finish?.reason === 'stop' && finish.stopReason !== repetitionStop
     for (const [i, id] of tokenIds.entries()) {
+      numRead++
       this.numTokens++
       this.cumulativeLogprob += logprobs?.[i]?.logprob ?? 0
       const isStopToken = stopsByToken && i === tokenIds.length - 1
@@ -56,16 +58,18 @@ export class OutputProcessor {
       stop = finish.reason === 'stop' || this.numTokens <= this.#params.minTokens ? undefined : found.stop
       text += found.text + (found.stop === undefined ? this.#stops.flush() : '')
     }
+    // those behind a stop string are not part of the answer
+    const read = tokenIds.slice(0, numRead)
     const events: GenerationEvent[] = []
     if (tokenIds.length > 0 || text !== '')
       events.push({
         type: 'delta',
         index,
         text,
-        tokenIds,
+        tokenIds: read,
         ...(logprobs &&
           this.#params.logprobs != null && {
-            logprobs: logprobs.map((raw, i) => nameLogprobs(this.#tokenizer, tokenIds[i]!, raw)),
+            logprobs: read.map((id, i) => nameLogprobs(this.#tokenizer, id, logprobs[i]!)),
           }),
       })
     if (stop !== undefined) events.push({ type: 'finish', index, finishReason: 'stop', stopReason: stop })

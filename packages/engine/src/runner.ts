@@ -103,7 +103,7 @@ export class Runner {
     await this.#writeGiven(chunks)
     const complete = chunks.filter(({ sequence, numTokens }) => sequence.numPending === numTokens)
     const layout = layOut(chunks, this.#blockSize)
-    const isDecode = layout.ids.length === complete.length && layout.promptRows.length === 0
+    const { isDecode } = layout
     const due = complete.map(({ sequence }) => sequence)
     // where all that masks leave is known beforehand, the draw is part of the step
     const known = isDecode ? this.#onlyMasks(due) : undefined

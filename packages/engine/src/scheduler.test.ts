@@ -8,13 +8,14 @@ function sequenceOf(id: string, promptLength: number, maxTokens: number): Sequen
   return new Sequence(requestOf(id, promptLength, { maxTokens }), 0, [])
 }
 
-/** What the runner and the engine do after a step, with token 2 for every sequence that is due. */
-function advance(scheduler: Scheduler, chunks: ReturnType<Scheduler['schedule']>): Sequence[] {
+/** What the runner and the engine do after a step, with token 2 for every sequence that is due, and others that must follow. */
+function advance(scheduler: Scheduler, chunks: ReturnType<Scheduler['schedule']>, numForced = () => 0): Sequence[] {
   const finished: Sequence[] = []
   scheduler.advance(chunks, 1)
   for (const { sequence } of chunks) {
     if (sequence.numPending > 0) continue
     sequence.append(2)
+    for (let left = numForced(); left > 0 && !sequence.finish; left--) sequence.appendForced(2)
     if (!sequence.finish) continue
     scheduler.remove(sequence)
     finished.push(sequence)
@@ -44,6 +45,28 @@ test('decodes come before prompts, and prompts fill the rest of the budget', () 
     { sequence: long, numTokens: 1 },
     { sequence: short, numTokens: 1 },
     { sequence: other, numTokens: 8 },
+  ])
+})
+
+test('tokens that had to follow run along with the one that was drawn, as far as the budget goes', () => {
+  const scheduler = new Scheduler(new BlockPool(100, 4), { maxNumSeqs: 8, maxNumBatchedTokens: 8 })
+  const [first, second] = [sequenceOf('first', 3, 9), sequenceOf('second', 4, 9)]
+  for (const sequence of [first, second]) scheduler.add(sequence)
+  advance(scheduler, scheduler.schedule(), () => 4)
+  expect(first.blocks.length).toBe(1)
+  expect(scheduler.schedule()).toEqual([
+    { sequence: first, numTokens: 5 },
+    { sequence: second, numTokens: 3 },
+  ])
+  expect([first.blocks.length, second.blocks.length]).toEqual([2, 2])
+  advance(scheduler, [
+    { sequence: first, numTokens: 5 },
+    { sequence: second, numTokens: 3 },
+  ])
+  // what did not fit comes next; the first one has one more token, since all of its own were run
+  expect(scheduler.schedule()).toEqual([
+    { sequence: first, numTokens: 1 },
+    { sequence: second, numTokens: 2 },
   ])
 })
 
@@ -92,7 +115,8 @@ test('random traffic keeps the budget, the limits and every block', () => {
         expect(sequence.blocks.length * blockSize).toBeGreaterThanOrEqual(sequence.numComputed + numTokens)
       pool.check(scheduler.running)
       expect([...scheduler.waiting].every(({ blocks }) => blocks.length === 0)).toBe(true)
-      for (const sequence of advance(scheduler, chunks)) alive.delete(sequence)
+      const numForced = (): number => (random(4) === 0 ? random(4) : 0)
+      for (const sequence of advance(scheduler, chunks, numForced)) alive.delete(sequence)
     }
     expect(pool.numFree).toBe(pool.total)
   }

@@ -66,8 +66,11 @@ export class Scheduler {
     const { maxNumBatchedTokens: maxTokens, stepBudgetMs: budgetMs } = this.#limits
     const isProbing = ++this.#numPlanned % probeInterval === 0
     const plan = new StepPlan({ maxTokens, cost: this.#cost, budgetMs, isProbing })
-    for (const sequence of this.running.filter((s) => isDecoding(s) && s.numReady > 0))
-      if (this.running.includes(sequence) && this.#reserve(sequence, plan)) this.#plan(sequence, 1, plan)
+    for (const sequence of this.running.filter((s) => isDecoding(s) && s.numReady > 0)) {
+      const numTokens = Math.min(sequence.numReady, plan.numTokensLeft)
+      if (numTokens > 0 && this.running.includes(sequence) && this.#reserve(sequence, numTokens, plan))
+        this.#plan(sequence, numTokens, plan)
+    }
     this.#planPrompts(plan)
     this.#work = plan.work
     return plan.chunks
@@ -175,9 +178,9 @@ export class Scheduler {
     )
   }
 
-  /** Gets the block for a decoded token, from sequences that rank behind; false if it had to give way itself. */
-  #reserve(sequence: Sequence, plan: StepPlan): boolean {
-    const count = this.#pool.blocksFor(sequence.numComputed + 1)
+  /** Gets the blocks for decoded tokens, from sequences that rank behind; false if it had to give way itself. */
+  #reserve(sequence: Sequence, numTokens: number, plan: StepPlan): boolean {
+    const count = this.#pool.blocksFor(sequence.numComputed + numTokens)
     while (count - sequence.blocks.length > this.#pool.numAvailable) {
       const behind = this.running.filter((other) => ranks(sequence, other) < 0)
       const victim = worst(behind, numRunningByUser(this.running)) ?? sequence

@@ -65,6 +65,8 @@ export class Sequence implements BlockOwner {
   finish: { reason: FinishReason; stopReason: string | number | null } | undefined
   /** Plugins that its logits go through. */
   processors: readonly NamedProcessor[] = []
+  /** Tokens behind the last one that was drawn: they could be no others, and are run along with it. */
+  numForced = 0
   /** Tokens of late of which the model was sure. */
   #numSure = 0
   /** Says which tokens may come next, where the request constrains its text. */
@@ -170,6 +172,18 @@ export class Sequence implements BlockOwner {
     return !matcher || (matcher.next !== undefined && matcher.next.state !== 'complete')
   }
 
+  /**
+   * The token that must come next, where the request's grammar leaves no other and the model is not to be asked: nothing
+   * else of the request bears on what comes, and nobody wants to know how likely it was.
+   */
+  get forcedToken(): number | undefined {
+    const next = this.matcher?.next
+    if (next?.state !== 'masked' || next.only === undefined || this.finish) return undefined
+    const { allowedTokenIds, badWordsTokenIds } = this.request.params
+    const isFree = !allowedTokenIds && badWordsTokenIds.length === 0 && !this.#thinking && !this.fault
+    return isFree && this.numLogprobs === undefined && this.processors.length === 0 ? next.only : undefined
+  }
+
   /** Of the pending tokens those that can be run now: the last one is held where the mask that it needs is late. */
   get numReady(): number {
     if (this.needsPromptRows) return Math.min(this.numPending, maxPromptRows)
@@ -189,6 +203,17 @@ export class Sequence implements BlockOwner {
 
   /** Appends a sampled token, with the model's log-probability if known, and decides whether the sequence ends with it. */
   append(token: number, logprob = -Infinity): void {
+    this.numForced = 0
+    this.#append(token, logprob)
+  }
+
+  /** The same of the token that had to come. */
+  appendForced(token: number): void {
+    this.numForced++
+    this.#append(token, -Infinity)
+  }
+
+  #append(token: number, logprob: number): void {
     this.tokens.push(token)
     this.#thinking?.follow(token)
     if (this.#uses) countUse(this.#uses, token, false)

@@ -2,7 +2,7 @@
 export interface StepWork {
   /** Rows of prompts. */
   readonly prefillTokens: number
-  /** Sequences that decode. */
+  /** Rows of sequences that decode. */
   readonly decodes: number
   /** Keys visited by attention: the sum of the positions of all rows, counted from 1. */
   readonly context: number

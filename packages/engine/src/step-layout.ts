@@ -1,8 +1,10 @@
-import type { Chunk } from './step-plan.ts'
+import { isDecoding, type Chunk } from './step-plan.ts'
 import type { Sequence } from './sequence.ts'
 
 /** The rows of a step as numbers; names as in ModelBatch. */
 export interface StepLayout {
+  /** Whether every sequence gets a token behind few others of its own. */
+  readonly isDecode: boolean
   readonly ids: readonly number[]
   readonly positions: readonly number[]
   readonly sequences: readonly number[]
@@ -56,7 +58,11 @@ export function layOut(chunks: readonly Chunk[], blockSize: number): StepLayout 
   }
   const withAdapters = adapters.some((place) => place >= 0) ? adapters : undefined
   const withShift = chunks.some(({ sequence }) => sequence.positionShift > 0) ? ropePositions : undefined
-  const common = { ids, positions, sequences, slots, blockTables, width, logitRows, promptRows }
+  const isDecode =
+    logitRows.length === chunks.length &&
+    promptRows.length === 0 &&
+    chunks.every(({ sequence, numTokens }) => numTokens === 1 || isDecoding(sequence))
+  const common = { isDecode, ids, positions, sequences, slots, blockTables, width, logitRows, promptRows }
   return { ...common, adapters: withAdapters, ropePositions: withShift }
 }
 

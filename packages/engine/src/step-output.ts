@@ -2,12 +2,13 @@ import type { WireError } from '@slipway/tensor'
 import type { FinishReason } from './outputs.ts'
 import type { PooledValues } from './pooling/row-pool.ts'
 import type { RawLogprobs } from './runner.ts'
+import type { Sequence } from './sequence.ts'
 
 /** What one step brought for one sequence. */
 export interface StepOutput {
   readonly requestId: string
   readonly index: number
-  /** The new token; none when the sequence ended without one. */
+  /** The new token, and those that had to follow it; none when the sequence ended without one. */
   readonly tokenIds: readonly number[]
   readonly logprobs?: readonly RawLogprobs[]
   /** Of the prompt's tokens from the second on, where they are asked for; with the first token of completion 0. */
@@ -24,6 +25,17 @@ export interface StepOutput {
   readonly finish?: { readonly reason: FinishReason; readonly stopReason: string | number | null }
   /** Why it ended with `error`, where that is known of this request alone. */
   readonly error?: WireError
+}
+
+/** What is told with a sequence's first token; `now` in milliseconds of the engine's clock. */
+export function firstTokenFacts(sequence: Sequence, now: number): Partial<StepOutput> {
+  const { numCached = 0, addedAt, startedAt = addedAt, numPromptLogprobs, promptLogprobs } = sequence
+  return {
+    numCachedTokens: numCached,
+    queuedMs: startedAt - addedAt,
+    prefillMs: now - startedAt,
+    ...(numPromptLogprobs !== undefined && { promptLogprobs }),
+  }
 }
 
 export interface EngineStats {

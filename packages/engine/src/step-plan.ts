@@ -18,9 +18,9 @@ const unnoticedMs = 25
 const probeStretch = 1.25
 const probeTokens = 4
 
-/** One token is left to run, and it is not a prompt's first. */
-export function isDecoding(sequence: Sequence): boolean {
-  return sequence.numPending === 1 && sequence.numComputed > 0
+/** One token is left to run, and it is not a prompt's first; or that and those behind it that could be no others. */
+export function isDecoding({ numPending, numForced, numComputed }: Sequence): boolean {
+  return numPending <= 1 + numForced && numComputed > 0
 }
 
 /** Keys that `count` rows visit, the first one at position `start`. */
@@ -58,6 +58,10 @@ export class StepPlan {
     return Array.from(this.#chunks, ([sequence, numTokens]) => ({ sequence, numTokens }))
   }
 
+  get numTokensLeft(): number {
+    return this.#tokensLeft
+  }
+
   get work(): StepWork {
     return this.#work
   }
@@ -90,7 +94,7 @@ export class StepPlan {
     const keys = sign * contextOf(sequence.numComputed, numTokens)
     this.#tokensLeft -= sign * numTokens
     this.#work = isDecoding(sequence)
-      ? { prefillTokens, decodes: decodes + sign, context: context + keys }
+      ? { prefillTokens, decodes: decodes + sign * numTokens, context: context + keys }
       : { prefillTokens: prefillTokens + sign * numTokens, decodes, context: context + keys }
     if (isDecoding(sequence)) this.#decodeContext += keys
   }

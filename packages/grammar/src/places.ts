@@ -127,7 +127,7 @@ export class Places {
     if (isTooLong(walk)) return undefined
     if (mask.every((word) => word === 0)) return { state: 'complete' }
     if (from.mayEnd) for (const id of this.#stopIds) allow(mask, id)
-    return { state: 'masked', mask }
+    return { state: 'masked', mask, only: onlyOf(mask) }
   }
 
   /** Adds the tokens behind a node as far as the grammar goes along from a place. */
@@ -211,6 +211,18 @@ export class Places {
 
 function isTooLong({ numVisits, numSteps, maxSteps }: Walk): boolean {
   return numVisits > limits.walk || numSteps > maxSteps
+}
+
+/** The token that a mask leaves, if it is one. */
+function onlyOf(mask: Uint32Array): number | undefined {
+  let only: number | undefined
+  for (let i = 0; i < mask.length; i++) {
+    const word = mask[i]!
+    if (word === 0) continue
+    if (only !== undefined || (word & (word - 1)) !== 0) return undefined
+    only = 32 * i + 31 - Math.clz32(word)
+  }
+  return only
 }
 
 function bytesOf(next: NextTokens): number {

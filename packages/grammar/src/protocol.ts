@@ -67,8 +67,8 @@ export type GrammarCommand =
 export type NextTokens =
   /** Anything: the grammar has not begun, or leaves it open. */
   | { readonly state: 'free' }
-  /** Tokens whose bit is set. */
-  | { readonly state: 'masked'; readonly mask: Uint32Array }
+  /** Tokens whose bit is set; `only` is the one that is left, where that was looked for and it is one. */
+  | { readonly state: 'masked'; readonly mask: Uint32Array; readonly only?: number | undefined }
   /** Nothing but the end. */
   | { readonly state: 'complete' }
 
