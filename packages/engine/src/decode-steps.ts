@@ -32,9 +32,9 @@ interface Draw {
 const maxCaptured = 16
 
 /**
- * Steps in which every sequence decodes one token, and those that had to follow the last. Two of one shape differ in numbers only, so each shape is recorded and
- * planned once: to its end where nothing but masks that are known comes between the model's logits and the draw, or up to
- * the logits, and from there on where masks are yet to come.
+ * Steps in which every sequence decodes one token, with those before it that could be no others. Two of one shape differ
+ * in numbers only, so each shape is recorded and planned once: to its end where nothing but masks that are known comes
+ * between the model's logits and the draw, or up to the logits, and from there on where masks are yet to come.
  */
 export class DecodeSteps {
   readonly #device: Device

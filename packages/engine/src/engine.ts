@@ -18,10 +18,10 @@ export type { EngineStats, StepOutput } from './step-output.ts'
 
 /** Longest time that logits wait for the masks of their rows; a sequence whose mask is later misses steps. */
 const maskGraceMs = 5
-/** Rows of a step that decodes, up to which tokens that must come are run along: as long as reading weights takes the time. */
-const maxDecodeRows = 4
 /** And before they are computed: a mask takes the less, and disturbs the less, while the cores have nothing else to do. */
 const maskLeadMs = 1
+/** Rows of a decoding step up to which tokens that must come join it: reading weights takes most of its time. */
+const maxDecodeRows = 4
 
 /** Requests in, tokens out. Single-threaded; lives in the worker. */
 export class Engine {
