@@ -123,7 +123,13 @@ function randomSettings(round: number, random: (n: number) => number, bytesPerTo
   }
 }
 
-const bySequence = (all: Map<string, Answer>): [string, Answer][] => [...all].sort(([a], [b]) => (a < b ? -1 : 1))
+/** In one order. A request fails as a whole, and then it depends on time how far its other completions have come. */
+function bySequence(all: Map<string, Answer>): [string, Answer | string][] {
+  const requestOf = (key: string): string => key.split('/')[0]!
+  const failed = new Map([...all].flatMap(([key, { error }]) => (error ? [[requestOf(key), error] as const] : [])))
+  const answers = [...all].filter(([key]) => !failed.has(requestOf(key)))
+  return [...answers, ...failed].sort(([a], [b]) => (a < b ? -1 : 1))
+}
 
 test.each([
   ['qwen3', fixture('qwen3'), false],
