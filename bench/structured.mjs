@@ -113,7 +113,8 @@ async function stepTime(llm, prompts, params) {
 }
 
 /**
- * Texts of schemas, in turn with free texts of as many tokens: the first of a schema, the same once more, and another.
+ * Texts of schemas, in turn with free texts of as many tokens: the first of a schema, the same once more, and another; and
+ * all of them, whether new or not.
  *
  * @param {LLM} llm
  * @param {number} count
@@ -137,7 +138,11 @@ async function measureSchemas(llm, count) {
       for (const [side, { time }] of [free, constrained].entries()) values[side].push(time)
     }
   }
-  return rows.map(latencyOf)
+  const all = {
+    label: 'embedded model, all of these',
+    values: sides.map((_, i) => rows.flatMap(({ values }) => values[i])),
+  }
+  return [...rows, all].map(latencyOf)
 }
 
 /** Mean milliseconds per token behind the first two steps: the first waits for its prompt and grammar. @param {LLM} llm @param {object} params */
