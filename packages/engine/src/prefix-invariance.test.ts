@@ -131,11 +131,14 @@ function bySequence(all: Map<string, Answer>): [string, Answer | string][] {
   return [...answers, ...failed].sort(([a], [b]) => (a < b ? -1 : 1))
 }
 
-test.each([
+const tiny: [string, string, boolean][] = [
   ['qwen3', fixture('qwen3'), false],
   ['sliding windows', fixture('qwen2-sliding'), false],
-  ['the embedded model, with grammars,', miniModelDirectory, true],
-])(
+]
+// without kernels it takes a minute and a half
+const embedded: typeof tiny = device === 'cpu' ? [['the embedded model, with grammars,', miniModelDirectory, true]] : []
+
+test.each([...tiny, ...embedded])(
   `${numRequests} requests to %s have the same bits with the cache as alone without it`,
   async (_, model, hasText) => {
     const random = randomIntegers(9)
