@@ -5,6 +5,8 @@
 // [k / 4][M] quads, so that one broadcast of a quad meets four weights of every column.
 #pragma once
 
+#include <utility>
+
 #include "command.h"
 #include "simd.h"
 
@@ -56,27 +58,30 @@ namespace slipway::SLIPWAY_TARGET {
 // Operations of `rounds` rounds of independent multiplies and adds of integers, as dotSteps makes them.
 template <Form F>
 SLIPWAY_INLINE int64_t integerProductsOf(int64_t rounds, int32_t* sink) {
-  // enough chains to hide the latency, few enough for 16 registers
-  constexpr int kChains = 10;
-  // values unknown to the compiler
+  // as many chains as the largest tile has: enough to hide the latency, few enough for the registers
+  constexpr int kRows = kDotRows<F>, kChains = kRows * kDotVectors<kRows> * int(sizeof(I) / sizeof(Dots));
+  // values unknown to the compiler; equal chains would be computed once
   volatile int32_t unknown = 0x01010101;
-  int32_t start[sizeof(Dots) / 4];
-  for (int32_t& x : start) x = unknown;
-  Dots sums[kChains], weights, quad;
-  memcpy(&weights, start, sizeof weights);
-  memcpy(&quad, start, sizeof quad);
-  SLIPWAY_UNROLL
-  for (int i = 0; i < kChains; i++) memcpy(&sums[i], start, sizeof quad);
-  for (int64_t r = 0; r < rounds; r++) {
-    SLIPWAY_UNROLL
-    for (int i = 0; i < kChains; i++) dotOnce<F>(sums[i], weights, quad);
-  }
-  *sink = 0;
-  for (int i = 0; i < kChains; i++) {
-    memcpy(start, &sums[i], sizeof start);
-    for (int32_t x : start) *sink ^= x;
-  }
-  return rounds * kChains * kDotProducts<F> * 2;
+  int32_t lanes[sizeof(Dots) / 4];
+  for (int32_t& lane : lanes) lane = unknown;
+  auto next = [&] {
+    Dots dots;
+    lanes[0]++;
+    memcpy(&dots, lanes, sizeof dots);
+    return dots;
+  };
+  // a loop over the chains, even one that is unrolled, would leave them in memory
+  return [&]<size_t... C>(std::index_sequence<C...>) {
+    Dots weights = next(), quad = next(), sums[] = {((void)C, next())...};
+    for (int64_t r = 0; r < rounds; r++) (dotOnce<F>(sums[C], weights, quad), ...);
+    *sink = 0;
+    auto mix = [&](const Dots& dots) {
+      memcpy(lanes, &dots, sizeof dots);
+      for (int32_t lane : lanes) *sink ^= lane;
+    };
+    (mix(sums[C]), ...);
+    return rounds * kChains * kDotProducts<F> * 2;
+  }(std::make_index_sequence<kChains>());
 }
 
 // Steps of half bytes as twice as many steps of bytes: of each the low halves, then the high ones.

@@ -34,8 +34,8 @@ float readAll(const float* from, int64_t count) {
 }
 
 int64_t multiplyAdds(int64_t rounds, float* sink) {
-  // six values of sixteen lanes: enough independent chains to hide the latency, few enough for 16 registers
-  constexpr int kChains = 6;
+  // as many chains as the largest tile has: enough to hide the latency, few enough for the registers
+  constexpr int kChains = kTileRows * kTileVectors;
   V chains[kChains];
   // values unknown to the compiler, or it would compute equal lanes once
   volatile float unknown = 1.0f;
@@ -49,6 +49,7 @@ int64_t multiplyAdds(int64_t rounds, float* sink) {
     for (int i = 0; i < kChains; i++) chains[i] = fma(chains[i], factor, term);
   }
   V total = zero();
+  SLIPWAY_UNROLL
   for (int i = 0; i < kChains; i++) total = add(total, chains[i]);
   *sink = sum(total);
   return rounds * kChains * kLanes * 2;

@@ -232,27 +232,3 @@ inline std::vector<Version> versions() {
       version<SignedBytes, 8, kPackedWeights, 4, 1>("8 bits, 4x16, signs moved"),
   };
 }
-
-// Bytes: two `madd` per 32 products; half bytes: one `maddubs`.
-// in GOP/s of this thread
-inline double peak(int bits) {
-  constexpr int kChains = 8;
-  constexpr int64_t kRounds = 100000;
-  double operations = 2.0 * 32 * kChains * kRounds / (bits == 8 ? 2 : 1);
-  return bestRate(operations, [&] {
-    Bits sums[kChains], a = _mm256_set1_epi8((char)rand()), b = _mm256_set1_epi8((char)(rand() & 15));
-    for (Bits& sum : sums) sum = Bits{};
-    for (int64_t i = 0; i < kRounds; i++) {
-      SLIPWAY_UNROLL
-      for (int c = 0; c < kChains; c++) {
-        Bits x = b;
-        asm volatile("" : "+x"(x));
-        sums[c] = bits == 8 ? _mm256_add_epi32(sums[c], _mm256_madd_epi16(x, a))
-                            : _mm256_add_epi16(sums[c], _mm256_maddubs_epi16(x, a));
-      }
-    }
-    Bits total = Bits{};
-    for (Bits& sum : sums) total = _mm256_xor_si256(total, sum);
-    asm volatile("" ::"x"(total));
-  });
-}

@@ -74,20 +74,3 @@ inline std::vector<Version> versions() {
       version<Bytes, 8, kPackedWeights, 6, 2, 2048>("8 bits, 6x32, shipped, for more rows too"),
   };
 }
-
-// in GOP/s of this thread
-inline double peak(int) {
-  constexpr int kChains = 12;
-  constexpr int64_t kRounds = 100000;
-  return bestRate(2.0 * 64 * kChains * kRounds, [&] {
-    __m512i sums[kChains], a = _mm512_set1_epi8((char)rand()), b = _mm512_set1_epi8((char)rand());
-    for (__m512i& sum : sums) sum = _mm512_setzero_si512();
-    for (int64_t i = 0; i < kRounds; i++) {
-      SLIPWAY_UNROLL
-      for (int c = 0; c < kChains; c++) dot(sums[c], a, b);
-    }
-    __m512i total = _mm512_setzero_si512();
-    for (__m512i& sum : sums) total = _mm512_xor_si512(total, sum);
-    asm volatile("" ::"m"(total));
-  });
-}

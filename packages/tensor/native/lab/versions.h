@@ -94,6 +94,20 @@ double bestRate(double operations, F body) {
   return best;
 }
 
+// The most that this thread can do, in GOP/s.
+inline double peak(int bits) {
+  constexpr int64_t kRounds = 100000;
+  volatile int32_t keep;
+  int32_t sink;
+  auto body = [&] {
+    int64_t operations =
+        bits == 4 ? integerProductsOf<Form::kNibbles>(kRounds, &sink) : integerProductsOf<Form::kBytes>(kRounds, &sink);
+    keep = sink;
+    return (double)operations;
+  };
+  return bestRate(body(), body);
+}
+
 #if defined(__AVX512F__)
 constexpr const char* kMachine = "AVX-512 VNNI";
 #include "versions-avx512.h"
