@@ -26,6 +26,7 @@ import { shapes } from './shapes.mjs'
  * @property {Record<string, number>} medians
  * @property {Record<string, number>} ratios of the medians, by peer
  * @property {Record<string, number>} [bytesPerToken] weights, keys and values read for one token
+ * @property {Record<string, number[]>} [reads] GB/s that the machine read around each of the values
  *
  * @typedef {object} Result
  * @property {string} bench
@@ -66,7 +67,7 @@ export async function compare(bench, { flags, unit = 'tok/s', cases: plan }) {
     sequences: Math.max(...tasks.map(({ sequences }) => sequences)),
     batchTokens: options.batchTokens,
   })
-  const { values, ...measured } = await measureRounds(cases, contestants, options, unit)
+  const { values, reads, ...measured } = await measureRounds(cases, contestants, options, unit)
   const names = contestants.map(({ name }) => name)
   const ours = await bytesPerToken(shape, options.quantization)
   /** @type {CaseResult[]} */
@@ -80,6 +81,7 @@ export async function compare(bench, { flags, unit = 'tok/s', cases: plan }) {
       task,
       ...summary(names, values[c], unit === 's'),
       bytesPerToken: Object.fromEntries(names.map((name, i) => [name, bytes[i]])),
+      reads: Object.fromEntries(names.map((name, i) => [name, reads[c][i]])),
     })
   }
   /** @type {Result} */
@@ -104,7 +106,8 @@ const longWarmUp = 1024
 
 /**
  * Measures the cases for every contestant, one after another within each round, so that a slow minute of the machine
- * hits all of them. The order turns around from round to round. Values are by case, contestant and round.
+ * hits all of them. The order turns around from round to round. Before and after each measurement the machine's own
+ * reading is measured: neighbours can double it or halve it within seconds. Values are by case, contestant and round.
  *
  * @param {readonly Case[]} cases
  * @param {readonly Contestant[]} contestants
@@ -112,21 +115,26 @@ const longWarmUp = 1024
  * @param {string} unit
  */
 async function measureRounds(cases, contestants, { rounds, retries, threads }, unit) {
-  const values = cases.map(() => contestants.map(() => /** @type {number[]} */ ([])))
+  const perTurn = () => cases.map(() => contestants.map(() => /** @type {number[]} */ ([])))
+  const [values, reads] = [perTurn(), perTurn()]
+  const measureSpeed = () => measureMachine(threads) ?? refuse('the native kernels are not built: npm run build tells why')
+  /** @type {import('@slipway/tensor').MachineSpeed[]} */
   const speeds = []
   /** @type {number[]} */
   const others = []
   try {
     for (let round = 0; round <= rounds; round++) {
       const isWarmUp = round === 0
-      const speed = measureMachine(threads) ?? refuse('the native kernels are not built: npm run build tells why')
-      if (!isWarmUp) speeds.push(speed)
+      let speed = measureSpeed()
       for (const [c, { label, task }] of cases.entries()) {
         for (const i of turns(contestants.length, round)) {
           if (isWarmUp && c > 0 && task.prompt > longWarmUp) continue
           const measured = await measureCalmly(contestants[i], task, isWarmUp ? 0 : retries)
           if (isWarmUp || !measured) continue
+          const before = speed.bandwidth
+          speeds.push((speed = measureSpeed()))
           values[c][i].push(measured.value)
+          reads[c][i].push((before + speed.bandwidth) / 2)
           others.push(measured.others ?? 0)
         }
         if (!isWarmUp) printRound(round, label, unit, contestants, values[c], speed, others.slice(-contestants.length))
@@ -137,6 +145,7 @@ async function measureRounds(cases, contestants, { rounds, retries, threads }, u
   }
   return {
     values,
+    reads,
     speed: { bandwidth: median(speeds.map((s) => s.bandwidth)), peak: median(speeds.map((s) => s.peak)) },
     others: others.reduce((a, b) => a + b, 0) / others.length,
   }

@@ -1,6 +1,7 @@
 // @ts-check
 import { mkdir, writeFile } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
+import { median } from './rates.mjs'
 
 /** @typedef {import('./harness.mjs').Result} Result */
 /** @typedef {import('./harness.mjs').CaseResult} CaseResult */
@@ -36,7 +37,7 @@ export function printRound(round, label, unit, contestants, values, speed, other
 const percent = (share) => `${(100 * share).toFixed(0)} %`
 
 /** Header and rows of the table that terminal and document show. @param {Result} result */
-export function tableOf({ bench, unit, speed, contestants, cases }) {
+export function tableOf({ bench, unit, contestants, cases }) {
   const names = contestants.map(({ name }) => name)
   const [ours, ...peers] = names
   const streams = bench === 'decode' || bench === 'depth'
@@ -52,7 +53,7 @@ export function tableOf({ bench, unit, speed, contestants, cases }) {
   ]
   const cell = (/** @type {number | undefined} */ value, /** @type {(value: number) => string} */ show) =>
     value === undefined ? '-' : show(value)
-  const rows = cases.map(({ label, values, medians, ratios, bytesPerToken }) => [
+  const rows = cases.map(({ label, values, medians, ratios, bytesPerToken, reads }) => [
     label,
     ...names.map((name) => cell(medians[name], figure)),
     ...peers.map((name) =>
@@ -62,8 +63,9 @@ export function tableOf({ bench, unit, speed, contestants, cases }) {
     ...(streams
       ? names.map((name) =>
           cell(medians[name], (rate) => {
-            const gigabytes = (rate * (bytesPerToken?.[name] ?? NaN)) / 1e9
-            return `${figure(gigabytes)} (${percent(gigabytes / speed.bandwidth)})`
+            const gigabytes = (bytesPerToken?.[name] ?? NaN) / 1e9
+            const shares = values[name].map((value, i) => (value * gigabytes) / (reads?.[name][i] ?? NaN))
+            return `${figure(rate * gigabytes)} (${percent(median(shares))})`
           }),
         )
       : []),

@@ -11,14 +11,23 @@ namespace slipway::SLIPWAY_TARGET {
 constexpr int64_t kSegment = 256;
 // Queries (rows x heads of a group) that share widened keys and values.
 constexpr int64_t kMaxQueries = 128;
-// Up to so many queries read keys and values where they lie. AVX2 widens bf16 beside its products at no cost.
-#if defined(__AVX2__) && !defined(__AVX512F__)
+// Up to so many queries read keys and values where they lie. AVX2 widens bf16 beside its products at no cost; for AVX-512
+// that pays until most of the time is spent in the caches.
+#if defined(__AVX512F__)
+constexpr int64_t kFewQueries = 12 * kTileRows;
+#elif defined(__AVX2__)
 constexpr int64_t kFewQueries = kMaxQueries;
 #else
 constexpr int64_t kFewQueries = 2 * kTileRows;
 #endif
 // Values that stay in the first-level cache while all queries use them.
 constexpr int64_t kRun = 64;
+// How many products ahead memory is asked for. With 512 bits a product of few queries is shorter than memory is slow.
+#if defined(__AVX512F__)
+constexpr int64_t kProductsAhead = 2;
+#else
+constexpr int64_t kProductsAhead = 1;
+#endif
 // Floats from one query's scores to the next, not a power of two, which would bring them all to a few sets of the cache.
 constexpr int64_t kScores = kSegment + kLanes;
 
@@ -158,16 +167,19 @@ template <class T>
 void scoreKeys(const Job& job, const Work& work, const Block& block, int64_t kvHead, int64_t start, Range keys, bool direct) {
   int64_t column = kvHead * job.width, queries = block.rows * job.group;
   auto tile = [&](int64_t key) { return columnsOf<const T>(job.keys, work.slots[key], column).at; };
+  // what the product reads that begins at key `first`, or those after the last one, over the first values
+  auto later = [&](int64_t first) {
+    if (first < keys.end) return keysAhead<T>(job, tile(first), first + kLanes < keys.end ? tile(first + kLanes) : nullptr);
+    Range run = {keys.begin, endOfRun(job, work, start, keys.begin, keys.end)};
+    int64_t product = (first - keys.end) / (2 * kLanes), most = (job.width - 1) / (2 * kLanes);
+    return valuesAhead<T>(job, rowOf<const T>(job.values, work.slots[run.begin]) + column,
+                          (product < most ? product : most) * 2 * kLanes, run.end - run.begin);
+  };
   for (int64_t first = keys.begin / kLanes * kLanes; first < keys.end; first += 2 * kLanes) {
     int vectors = first + kLanes < keys.end ? 2 : 1;
     float* scores = work.scores + first;
     if (direct) {
-      int64_t next = first + 2 * kLanes;
-      // the next keys, or after the last ones the first values
-      Ahead ahead = next < keys.end
-                        ? keysAhead<T>(job, tile(next), next + kLanes < keys.end ? tile(next + kLanes) : nullptr)
-                        : valuesAhead<T>(job, rowOf<const T>(job.values, work.slots[keys.begin]) + column, 0,
-                                         endOfRun(job, work, start, keys.begin, keys.end) - keys.begin);
+      Ahead ahead = later(first + kProductsAhead * 2 * kLanes);
       Lanes<T> b{{tile(first), vectors == 2 ? tile(first + kLanes) : nullptr}, vectors, kLanes};
       multiplyAll(queries, work.queries, job.width, b, job.width, scores, kScores, true, ahead);
       continue;
@@ -255,26 +267,33 @@ template <class T>
 void weighValuesDirectly(const Job& job, const Work& work, const Block& block, int64_t kvHead, int64_t segment) {
   int64_t column = kvHead * job.width, start = segment * kSegment;
   auto row = [&](int64_t key) { return rowOf<const T>(job.values, work.slots[key]) + column; };
-  // after the last values the first keys of the next segment
-  Ahead nextKeys;
-  if (segment < block.lastSegment()) {
+  // the keys of the next segment's products
+  auto keysOf = [&](int64_t product) {
+    if (segment == block.lastSegment()) return Ahead{};
     const int32_t* table = rowOf<const int32_t>(job.tables, block.sequence);
     auto tile = [&](int64_t key) {
       int64_t slot = table[key / job.blockSize] * job.blockSize + key % job.blockSize;
       return key <= block.last() ? columnsOf<const T>(job.keys, slot, column).at : nullptr;
     };
-    nextKeys = keysAhead<T>(job, tile(start + kSegment), tile(start + kSegment + kLanes));
-  }
+    int64_t key = start + kSegment + product * 2 * kLanes;
+    return key <= block.last() ? keysAhead<T>(job, tile(key), tile(key + kLanes)) : Ahead{};
+  };
+  int64_t products = (job.width + 2 * kLanes - 1) / (2 * kLanes);  // of a run
   forEachRange(job, block, segment, 0, block.rows * job.group, [&](int64_t first, int64_t last, Range seen) {
-    Range run = {seen.begin, endOfRun(job, work, start, seen.begin, seen.end)}, next = run;
-    for (; run.begin < seen.end; run = next) {
-      if (run.end < seen.end) next = {run.end, endOfRun(job, work, start, run.end, seen.end)};
-      else next.begin = seen.end;
-      for (int64_t c = 0; c < job.width; c += 2 * kLanes) {
+    auto runFrom = [&](int64_t key) { return Range{key, endOfRun(job, work, start, key, seen.end)}; };
+    // what a product of this run reads, or of those after it
+    auto later = [&](Range run, int64_t product) {
+      for (; product >= products; product -= products) {
+        if (run.end == seen.end) return keysOf(product - products);
+        run = runFrom(run.end);
+      }
+      return valuesAhead<T>(job, row(run.begin), product * 2 * kLanes, run.end - run.begin);
+    };
+    for (Range run = runFrom(seen.begin); run.begin < seen.end; run = runFrom(run.end)) {
+      for (int64_t product = 0; product < products; product++) {
+        int64_t c = product * 2 * kLanes;
         const T* values = row(run.begin) + c;
-        Ahead ahead = c + 2 * kLanes < job.width ? valuesAhead<T>(job, row(run.begin), c + 2 * kLanes, run.end - run.begin)
-                      : run.end < seen.end       ? valuesAhead<T>(job, row(next.begin), 0, next.end - next.begin)
-                                                 : nextKeys;
+        Ahead ahead = later(run, product + kProductsAhead);
         Lanes<T> b{{values, values + kLanes}, c + kLanes < job.width ? 2 : 1, job.values.stride};
         multiplyAll(last - first, work.scores + first * kScores + run.begin, kScores, b, run.end - run.begin,
                     work.part.sums + first * job.padded + c, job.padded, false, ahead);
