@@ -151,5 +151,5 @@ async function tokenTime(llm, params) {
   const [tokens, before] = [arrivals, arrivals.slice(0, 2)].map((steps) =>
     steps.reduce((sum, { count }) => sum + count, 0),
   )
-  return { tokens, time: (arrivals.at(-1).time - arrivals[1].time) / (tokens - before) }
+  return { tokens, time: (arrivals[arrivals.length - 1].time - arrivals[1].time) / (tokens - before) }
 }

@@ -117,7 +117,8 @@ const longWarmUp = 1024
 async function measureRounds(cases, contestants, { rounds, retries, threads }, unit) {
   const perTurn = () => cases.map(() => contestants.map(() => /** @type {number[]} */ ([])))
   const [values, reads] = [perTurn(), perTurn()]
-  const measureSpeed = () => measureMachine(threads) ?? refuse('the native kernels are not built: npm run build tells why')
+  const measureSpeed = () =>
+    measureMachine(threads) ?? refuse('the native kernels are not built: npm run build tells why')
   /** @type {import('@slipway/tensor').MachineSpeed[]} */
   const speeds = []
   /** @type {number[]} */

@@ -5,6 +5,8 @@ namespace slipway::SLIPWAY_TARGET {
 namespace {
 
 constexpr int64_t kLine = 64;
+// So many runs ahead their scales are asked for.
+constexpr int64_t kRunsAhead = 4;
 
 // 32 columns of the weight: packed steps, then what belongs to their runs. A stride of 0 repeats a value for all runs.
 struct Panel {
@@ -73,6 +75,8 @@ __attribute__((noinline)) void multiplyTile(const QuantizedJob& job, const Panel
     int64_t steps = min64(stepsOfRun, left);
     for (int64_t i = 0; i < tile.aheadOfRun; i += kLine) __builtin_prefetch(ahead + i);
     ahead += tile.aheadOfRun;
+    // a line in every run is too slow a stream for the processor to see
+    if constexpr (kStream) __builtin_prefetch(scales + kRunsAhead * panel.scaleStride);
     const float* d = tile.scales + run * M;
     const int32_t* total = tile.sums + run * M;
     SLIPWAY_UNROLL

@@ -31,7 +31,7 @@ template <int M>
 constexpr int kDotVectors = 2;
 // bytes ahead at which tiles of M rows ask for weights that come from memory (lab/README.md)
 template <int M>
-constexpr int kStreamAhead = 2048;
+constexpr int kStreamAhead = M == 1 ? 6144 : 8192;
 
 template <Form F>
 SLIPWAY_INLINE void storeQuads(uint8_t* to, int64_t stride, I q, int64_t count) {
