@@ -271,9 +271,10 @@ void weighValuesDirectly(const Job& job, const Work& work, const Block& block, i
   auto keysOf = [&](int64_t product) {
     if (segment == block.lastSegment()) return Ahead{};
     const int32_t* table = rowOf<const int32_t>(job.tables, block.sequence);
-    auto tile = [&](int64_t key) {
+    auto tile = [&](int64_t key) -> const T* {
+      if (key > block.last()) return nullptr;
       int64_t slot = table[key / job.blockSize] * job.blockSize + key % job.blockSize;
-      return key <= block.last() ? columnsOf<const T>(job.keys, slot, column).at : nullptr;
+      return columnsOf<const T>(job.keys, slot, column).at;
     };
     int64_t key = start + kSegment + product * 2 * kLanes;
     return key <= block.last() ? keysAhead<T>(job, tile(key), tile(key + kLanes)) : Ahead{};
