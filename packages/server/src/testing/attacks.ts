@@ -56,7 +56,8 @@ export function raw(text: string): Attack['run'] {
       answer += data.toString('latin1')
       socket.end()
     })
-    await once(socket, 'close')
+    // not `once` of node:events, which throws where the server resets a connection whose rest it does not read
+    await new Promise((resolve) => socket.once('close', resolve))
     return [Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1] ?? 0)]
   }
 }
